@@ -1,0 +1,1 @@
+"""Loyalty: an engine for loyalty and referral programs over PostgreSQL."""

@@ -1,0 +1,66 @@
+"""What routes ask for: the caller, the program's present, and the identity of a repeatable call."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, cast
+
+import msgspec
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter
+
+from loyalty.access import service as access
+from loyalty.access.errors import CredentialsMissing, ScopeMissing
+from loyalty.access.rules import MAX_CREDENTIAL_LENGTH, Scope
+from loyalty.access.rules import Caller as CallerFacts
+from loyalty.core import clock, idempotency
+from loyalty.core.signing import Keyring
+from loyalty.core.web import Session
+
+_BEARER: Final = "Bearer "
+
+Caller = NamedDependency[CallerFacts]
+Now = NamedDependency[datetime]
+Call = NamedDependency[idempotency.Call]
+
+
+async def provide_caller(request: Request[Any, Any, Any], session: Session) -> CallerFacts:
+    """Authenticate, and hold the caller to the scope that the operation names."""
+    header = request.headers.get("authorization", "")
+    credential = header.removeprefix(_BEARER).strip()
+    if not header.startswith(_BEARER) or not credential or len(credential) > MAX_CREDENTIAL_LENGTH:
+        raise CredentialsMissing
+    caller = await access.authenticate(
+        session, credential=credential, keyring=cast(Keyring, request.app.state.keyring), real_now=clock.now()
+    )
+    required = cast(Scope, request.route_handler.opt["scope"])
+    if required not in caller.scopes:
+        raise ScopeMissing(scope=required)
+    return caller
+
+
+async def provide_now(caller: Caller) -> datetime:
+    """Return the program's present: its test clock's, or the real one."""
+    return caller.program.now(clock.now())
+
+
+async def provide_call(
+    request: Request[Any, Any, Any],
+    caller: Caller,
+    idempotency_key: Annotated[
+        str | None, HeaderParameter(name="Idempotency-Key", description="1 to 255 visible ASCII characters; required.")
+    ] = None,
+) -> idempotency.Call:
+    """Identify this call by its key and by what it asks: the address and the body, whatever its spacing or field order."""
+    body = await request.body()
+    canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted") if body else b""
+    return idempotency.Call(
+        program_id=caller.program.id,
+        operation=str(request.route_handler.operation_id),
+        key=_within(caller, idempotency.read_key(idempotency_key)),
+        fingerprint=idempotency.fingerprint(request.url.path.encode(), canonical),
+    )
+
+
+def _within(caller: CallerFacts, key: str) -> str:
+    """Keep members' keys apart: each app counts its own, and two may well choose the same."""
+    return key if caller.member_id is None else f"{caller.actor}/{key}"

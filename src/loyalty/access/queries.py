@@ -1,0 +1,109 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.access import models
+from loyalty.access.rules import Caller, Credential, Role, Scope
+from loyalty.core import ids
+from loyalty.programs.models import Program as ProgramRow
+from loyalty.programs.queries import read_program, select_program
+from loyalty.programs.rules import Program
+
+
+async def find_key_caller(session: AsyncSession, *, credential: Credential, real_now: datetime) -> Caller | None:
+    key = models.ApiKey
+    row = (
+        await session.execute(
+            select_program(key.id, key.scopes)
+            .join(key, key.program_id == ProgramRow.id)
+            .where(key.program_id == credential.program_id, key.digest == credential.digest)
+            .where(key.expires_at.is_(None) | (key.expires_at > real_now), key.revoked_at.is_(None))
+        )
+    ).first()
+    if row is None:
+        return None
+    scopes = frozenset(Scope(scope) for scope in row[3])
+    return Caller(read_program(row), actor=ids.public("key", row[2]), scopes=scopes)
+
+
+async def find_session_role(
+    session: AsyncSession, *, credential: Credential, real_now: datetime
+) -> tuple[UUID, Role] | None:
+    """Return the manager whose session this is, and their role in its program now."""
+    signed_in, role = models.ManagerSession, models.ManagerRole
+    row = (
+        await session.execute(
+            select(signed_in.manager_id, role.role)
+            .join(role, (role.program_id == signed_in.program_id) & (role.manager_id == signed_in.manager_id))
+            .where(signed_in.program_id == credential.program_id, signed_in.digest == credential.digest)
+            .where(signed_in.expires_at > real_now)
+        )
+    ).first()
+    return None if row is None else (row[0], Role(row[1]))
+
+
+async def insert_key(session: AsyncSession, key: models.ApiKey) -> None:
+    session.add(key)
+    await session.flush()
+
+
+async def list_keys(session: AsyncSession, *, program: Program) -> list[models.ApiKey]:
+    found = await session.execute(
+        select(models.ApiKey).where(models.ApiKey.program_id == program.id).order_by(models.ApiKey.id)
+    )
+    return list(found.scalars())
+
+
+async def end_key(session: AsyncSession, *, program_id: UUID, key_id: UUID, at: datetime) -> models.ApiKey | None:
+    """Let a key end at an instant, or sooner if it ended sooner anyway."""
+    ended = await session.execute(
+        update(models.ApiKey)
+        .where(models.ApiKey.program_id == program_id, models.ApiKey.id == key_id)
+        .where(models.ApiKey.revoked_at.is_(None))
+        .values(expires_at=at)
+        .returning(models.ApiKey)
+    )
+    return ended.scalar_one_or_none()
+
+
+async def find_manager(session: AsyncSession, *, email: str) -> models.Manager | None:
+    return (await session.execute(select(models.Manager).where(models.Manager.email == email))).scalar_one_or_none()
+
+
+async def insert_manager(session: AsyncSession, *, email: str, password_hash: str, now: datetime) -> UUID:
+    manager_id = ids.new()
+    session.add(models.Manager(id=manager_id, email=email, password_hash=password_hash, created_at=now))
+    await session.flush()
+    return manager_id
+
+
+async def put_role(session: AsyncSession, *, program_id: UUID, manager_id: UUID, role: Role) -> None:
+    await session.execute(
+        insert(models.ManagerRole)
+        .values(program_id=program_id, manager_id=manager_id, role=role)
+        .on_conflict_do_update(index_elements=["program_id", "manager_id"], set_={"role": role})
+    )
+
+
+async def find_role(session: AsyncSession, *, program_id: UUID, manager_id: UUID) -> Role | None:
+    role = (
+        await session.execute(
+            select(models.ManagerRole.role).where(
+                models.ManagerRole.program_id == program_id, models.ManagerRole.manager_id == manager_id
+            )
+        )
+    ).scalar_one_or_none()
+    return None if role is None else Role(role)
+
+
+async def insert_session(
+    session: AsyncSession, *, program_id: UUID, digest: bytes, manager_id: UUID, now: datetime, expires_at: datetime
+) -> None:
+    await session.execute(
+        insert(models.ManagerSession).values(
+            program_id=program_id, digest=digest, manager_id=manager_id, created_at=now, expires_at=expires_at
+        )
+    )

@@ -1,0 +1,78 @@
+from typing import Annotated
+
+import msgspec
+from pydantic import Field
+
+from loyalty.access.models import ApiKey
+from loyalty.access.rules import KeyKind, Scope
+from loyalty.access.service import Issued
+from loyalty.core import ids
+from loyalty.core.clock import rfc3339
+from loyalty.core.fields import Body, Email, Instant, Name, text
+
+
+class KeyIn(Body):
+    """A key to make. A restricted key names its scopes; the other kinds have theirs."""
+
+    kind: KeyKind
+    name: Name
+    scopes: Annotated[tuple[Scope, ...], Field(max_length=32)] = ()
+    expires_at: Instant | None = None
+
+
+class KeyEnding(Body):
+    """When the key stops working; now unless given, so that its successor can be rolled out before."""
+
+    at: Instant | None = None
+
+
+class SignIn(Body):
+    program: Annotated[str, text(longest=40)]
+    email: Email
+    password: Annotated[str, text(longest=200)]
+
+
+class KeyOut(msgspec.Struct):
+    """A key as it may be shown: `hint` is its beginning and end, never the secret."""
+
+    id: str
+    kind: str
+    name: str
+    hint: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None
+
+
+class NewKeyOut(msgspec.Struct):
+    """A new key; `secret` is shown this once."""
+
+    key: KeyOut
+    secret: str
+
+
+class KeyList(msgspec.Struct):
+    data: list[KeyOut]
+
+
+class TokenOut(msgspec.Struct):
+    """A token to send as `Authorization: Bearer …`, and when it stops working."""
+
+    token: str
+    expires_at: str | None
+
+
+def key_out(key: ApiKey) -> KeyOut:
+    return KeyOut(
+        id=ids.public("key", key.id),
+        kind=key.kind,
+        name=key.name,
+        hint=key.hint,
+        scopes=list(key.scopes),
+        created_at=rfc3339(key.created_at),
+        expires_at=key.expires_at and rfc3339(key.expires_at),
+    )
+
+
+def token_out(issued: Issued) -> TokenOut:
+    return TokenOut(issued.credential, issued.expires_at and rfc3339(issued.expires_at))

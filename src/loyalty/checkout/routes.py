@@ -1,0 +1,93 @@
+from typing import Annotated
+
+from litestar import Controller, Response, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from loyalty.access.guards import Call, Caller, Now
+from loyalty.access.rules import Scope
+from loyalty.checkout import service as checkout
+from loyalty.checkout.schemas import (
+    OrderIn,
+    OrderOut,
+    OrderPage,
+    PaymentIn,
+    order_out,
+    order_page,
+    placed_out,
+)
+from loyalty.core import ids
+from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
+from loyalty.core.web import Session, answer, problems
+from loyalty.members.errors import CustomerNotFound
+from loyalty.orders import service as orders
+from loyalty.orders.errors import OrderNotFound
+
+Buyer = Annotated[str | None, QueryParameter(max_length=40, description="Only this customer's, `cus_…`.")]
+
+
+class OrderRoutes(Controller):
+    path = "/v1/orders"
+    tags = ("Orders",)
+
+    @post("/", operation_id="create_order", scope=Scope.ORDERS_WRITE, responses=problems(403, 404, 409, 422, 503))
+    async def place(
+        self, data: JSONBody[OrderIn], caller: Caller, call: Call, session: Session, now: Now, state: State
+    ) -> Response[OrderOut]:
+        """Record an order of anybody; a member's earns points. 200 when the same order was recorded under another key."""
+        done = await checkout.place(
+            session, program=caller.program, call=call, basket=data.basket(), keyring=state.keyring, now=now
+        )
+        view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
+        return answer(placed_out(view), done)
+
+    @post(
+        "/{order_id:str}/payments",
+        operation_id="create_order_payment",
+        scope=Scope.ORDERS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def pay(
+        self,
+        order_id: FromPath[str],
+        data: JSONBody[PaymentIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+    ) -> Response[OrderOut]:
+        """Report that a placed order was paid: its pending points become spendable."""
+        done = await checkout.pay(
+            session, program=caller.program, call=call, order_id=_order_id(order_id), paid_at=data.paid_at, now=now
+        )
+        view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
+        return answer(order_out(view), done)
+
+    @get("/{order_id:str}", operation_id="get_order", scope=Scope.ORDERS_READ, responses=problems(403, 404))
+    async def read(self, order_id: FromPath[str], caller: Caller, session: Session) -> OrderOut:
+        """Read an order and what it caused."""
+        view = await checkout.view(session, program_id=caller.program.id, order_id=_order_id(order_id))
+        return order_out(view)
+
+    @get("/", operation_id="list_orders", scope=Scope.ORDERS_READ, responses=problems(403, 404))
+    async def listing(
+        self,
+        caller: Caller,
+        session: Session,
+        customer_id: Buyer = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> OrderPage:
+        """List orders, the last recorded first."""
+        buyer = ids.parse("cus", customer_id) if customer_id else None
+        if customer_id and buyer is None:
+            raise CustomerNotFound
+        page = await orders.page(session, program_id=caller.program.id, customer_id=buyer, cursor=cursor, limit=limit)
+        return order_page(page)
+
+
+def _order_id(text: str) -> ids.UUID:
+    order_id = ids.parse("ord", text)
+    if order_id is None:
+        raise OrderNotFound
+    return order_id

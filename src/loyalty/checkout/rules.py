@@ -1,0 +1,43 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from loyalty.earning.rules import Award, RuleVersion, count_order, in_force
+from loyalty.members.rules import Standing
+from loyalty.orders.rules import Line
+from loyalty.points.rules import WalletKey
+
+
+@dataclass(frozen=True)
+class Basket:
+    """What a storefront says of an order. `placed_at` None leaves the time to us."""
+
+    external_id: str
+    customer_id: UUID | None
+    external_customer_id: str | None
+    email: str | None
+    currency: str
+    lines: tuple[Line, ...]
+    channel: str | None
+    placed_at: datetime | None
+    paid: bool
+
+
+def earnings(
+    versions: Sequence[RuleVersion],
+    *,
+    buyer: Standing | None,
+    placed_at: datetime,
+    currency: str,
+    lines: Sequence[Line],
+) -> list[Award]:
+    """Return what an order earns: nothing unless the buyer was a member, free to earn, when it was placed."""
+    if buyer is None or not buyer.may_earn_at(placed_at):
+        return []
+    return count_order(in_force(versions, at=placed_at), currency=currency, lines=lines)
+
+
+def award_wallets(awards: Sequence[Award], *, program_id: UUID, member_id: UUID) -> set[WalletKey]:
+    """Return the wallets that these awards pay into."""
+    return {WalletKey(program_id, member_id, award.rule.terms.unit) for award in awards if award.points > 0}

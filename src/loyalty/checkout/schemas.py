@@ -1,0 +1,240 @@
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import Field, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from loyalty.checkout.rules import Basket
+from loyalty.checkout.service import View
+from loyalty.core import ids
+from loyalty.core.clock import rfc3339
+from loyalty.core.fields import Body, Currency, Email, ExternalId, Instant, Label, MoneyIn, public_id, text
+from loyalty.core.money import MAX_INTEGER
+from loyalty.core.paging import Page
+from loyalty.earning.models import OrderAward
+from loyalty.orders.models import Order, OrderLine
+from loyalty.orders.rules import Line, OrderStatus
+from loyalty.points.models import Entry
+from loyalty.referrals.models import Referral, ReferralReward
+from loyalty.referrals.schemas import MoneyOut
+
+MAX_LINES = 500
+
+
+class LineIn(Body):
+    """A line of an order; `total` is what all its pieces cost together, after discounts."""
+
+    sku: Annotated[str, text(longest=64)]
+    category: Label | None = None
+    quantity: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1
+    total: MoneyIn
+
+
+class OrderIn(Body):
+    """An order: by a customer of ours (`customer_id`), by one of yours (`external_customer_id`, created if new), or by nobody known.
+
+    `email` on an order of nobody known is kept only as a keyed hash, for a later claim.
+    """
+
+    external_id: ExternalId
+    customer_id: public_id("cus") | None = None  # type: ignore[valid-type]
+    external_customer_id: ExternalId | None = None
+    email: Email | None = None
+    currency: Currency
+    lines: Annotated[tuple[LineIn, ...], Field(min_length=1, max_length=MAX_LINES)]
+    channel: Label | None = None
+    placed_at: Instant | None = None
+    status: Literal["placed", "paid"] = "paid"
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "OrderIn":
+        faults: list[InitErrorDetails] = []
+        if self.customer_id is not None and self.external_customer_id is not None:
+            fault = PydanticCustomError("customer", "Name customer_id or external_customer_id, not both")
+            faults.append(InitErrorDetails(type=fault, loc=("external_customer_id",), input=None))
+        for index, line in enumerate(self.lines):
+            if line.total.currency != self.currency:
+                fault = PydanticCustomError("currency", "A line's currency should be the order's")
+                faults.append(InitErrorDetails(type=fault, loc=("lines", index, "total", "currency"), input=None))
+        if sum(line.total.amount for line in self.lines) > MAX_INTEGER:
+            fault = PydanticCustomError("total", "The order's total should not pass 2^53 - 1")
+            faults.append(InitErrorDetails(type=fault, loc=("lines",), input=None))
+        if faults:
+            raise ValidationError.from_exception_data("OrderIn", faults)
+        return self
+
+    def basket(self) -> Basket:
+        return Basket(
+            external_id=self.external_id,
+            customer_id=self.customer_id,
+            external_customer_id=self.external_customer_id,
+            email=self.email,
+            currency=self.currency,
+            lines=tuple(Line(line.sku, line.quantity, line.total.amount, line.category) for line in self.lines),
+            channel=self.channel,
+            placed_at=self.placed_at,
+            paid=self.status == "paid",
+        )
+
+
+class PaymentIn(Body):
+    """When the order was paid; now unless given."""
+
+    paid_at: Instant | None = None
+
+
+class LineOut(msgspec.Struct):
+    sku: str
+    category: str | None
+    quantity: int
+    total: MoneyOut
+
+
+class AwardOut(msgspec.Struct):
+    """What one rule gave: its version, the base it counted, the points, and each line's share of them."""
+
+    rule_id: str
+    rule_version: int
+    base: MoneyOut
+    points: int
+    unit: str
+    line_points: list[int]
+
+
+class OrderEntryOut(msgspec.Struct):
+    """The ledger entry of an award, and the balance it left."""
+
+    entry_id: str
+    kind: str
+    to_account: str
+    points: int
+    unit: str
+    balance_after: int
+
+
+class CompletedReferralOut(msgspec.Struct):
+    """A referral that this order completed, and the points that the buyer got for it."""
+
+    referral_id: str
+    referee_points: int
+
+
+class OrderOut(msgspec.Struct):
+    """An order and what it caused. `points_earned` counts spendable and pending points alike."""
+
+    id: str
+    external_id: str
+    customer_id: str | None
+    status: str
+    total: MoneyOut
+    channel: str | None
+    placed_at: str
+    recorded_at: str
+    paid_at: str | None
+    late: bool
+    lines: list[LineOut]
+    points_earned: int
+    awards: list[AwardOut]
+    entries: list[OrderEntryOut]
+    referral: CompletedReferralOut | None
+
+
+class OrderSummary(msgspec.Struct):
+    """An order in a list."""
+
+    id: str
+    external_id: str
+    customer_id: str | None
+    status: str
+    total: MoneyOut
+    placed_at: str
+
+
+class OrderPage(msgspec.Struct):
+    data: list[OrderSummary]
+    has_more: bool
+    next_cursor: str | None
+
+
+def order_out(view: View) -> OrderOut:
+    """Show an order as it stands now."""
+    order = view.order
+    return OrderOut(
+        id=ids.public("ord", order.id),
+        external_id=order.external_id,
+        customer_id=order.customer_id and ids.public("cus", order.customer_id),
+        status=_status(order.paid_at is not None),
+        total=MoneyOut(order.total_minor, order.currency),
+        channel=order.channel,
+        placed_at=rfc3339(order.placed_at),
+        recorded_at=rfc3339(order.recorded_at),
+        paid_at=order.paid_at and rfc3339(order.paid_at),
+        late=order.placed_at < order.recorded_at,
+        lines=[_line_out(line, order.currency) for line in view.lines],
+        points_earned=sum(award.points for award in view.awards),
+        awards=[_award_out(award, order.currency) for award in view.awards],
+        entries=[_entry_out(entry) for entry in view.entries],
+        referral=_referral_out(view.referrals),
+    )
+
+
+def placed_out(view: View) -> OrderOut:
+    """Show an order as it was when it was placed, so that a repeated request hears what the first one heard."""
+    shown = order_out(view)
+    if view.order.paid_when_placed:
+        return shown
+    return msgspec.structs.replace(
+        shown,
+        status=OrderStatus.PLACED,
+        paid_at=None,
+        entries=[entry for entry in shown.entries if entry.kind == "earn"],
+        referral=None,
+    )
+
+
+def order_page(page: Page[Order]) -> OrderPage:
+    return OrderPage([_summary(order) for order in page.data], page.has_more, page.next_cursor)
+
+
+def _summary(order: Order) -> OrderSummary:
+    return OrderSummary(
+        id=ids.public("ord", order.id),
+        external_id=order.external_id,
+        customer_id=order.customer_id and ids.public("cus", order.customer_id),
+        status=_status(order.paid_at is not None),
+        total=MoneyOut(order.total_minor, order.currency),
+        placed_at=rfc3339(order.placed_at),
+    )
+
+
+def _status(paid: bool) -> str:
+    return OrderStatus.PAID if paid else OrderStatus.PLACED
+
+
+def _line_out(line: OrderLine, currency: str) -> LineOut:
+    return LineOut(line.sku, line.category, line.quantity, MoneyOut(line.total_minor, currency))
+
+
+def _award_out(award: OrderAward, currency: str) -> AwardOut:
+    return AwardOut(
+        rule_id=ids.public("rul", award.rule_id),
+        rule_version=award.rule_version,
+        base=MoneyOut(award.base_minor, currency),
+        points=award.points,
+        unit=award.unit,
+        line_points=list(award.line_points),
+    )
+
+
+def _entry_out(entry: Entry) -> OrderEntryOut:
+    return OrderEntryOut(
+        ids.public("ent", entry.id), entry.kind, entry.to_account, entry.points, entry.unit, entry.balance_after
+    )
+
+
+def _referral_out(found: list[tuple[Referral, list[ReferralReward]]]) -> CompletedReferralOut | None:
+    """Name what the buyer gained; the advocate's side is not the buyer's to see."""
+    for referral, rewards in found:
+        own = sum(reward.points for reward in rewards if reward.side == "referee")
+        return CompletedReferralOut(ids.public("ref", referral.id), own)
+    return None

@@ -1,0 +1,240 @@
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.checkout import rules
+from loyalty.checkout.rules import Basket
+from loyalty.core import idempotency, ids
+from loyalty.core.idempotency import Call, Claim
+from loyalty.core.signing import Keyring
+from loyalty.earning import models as earning_models
+from loyalty.earning import service as earning
+from loyalty.earning.rules import Award
+from loyalty.members import service as members
+from loyalty.members.errors import CustomerNotFound
+from loyalty.orders import models as order_models
+from loyalty.orders import rules as order_rules
+from loyalty.orders import service as orders
+from loyalty.orders.rules import NewOrder
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
+from loyalty.points import models as point_models
+from loyalty.points import service as points
+from loyalty.points.book import Book
+from loyalty.points.rules import EntryKind, WalletKey
+from loyalty.programs.rules import Program
+from loyalty.referrals import models as referral_models
+from loyalty.referrals import service as referrals
+from loyalty.referrals.rules import Waiting, qualifies
+from loyalty.referrals.service import Settlement
+
+_EMAIL: Final = "loyalty:order-email"
+_EXISTED: Final = 200
+
+
+@dataclass(frozen=True)
+class View:
+    """An order with everything that it caused."""
+
+    order: order_models.Order
+    lines: list[order_models.OrderLine]
+    awards: list[earning_models.OrderAward]
+    entries: list[point_models.Entry]
+    referrals: list[tuple[referral_models.Referral, list[referral_models.ReferralReward]]]
+
+
+async def place(
+    session: AsyncSession, *, program: Program, call: Call, basket: Basket, keyring: Keyring, now: datetime
+) -> Claim:
+    """Record an order and all it causes, once per key and once per external id. The claim's resource is the order.
+
+    Raises CurrencyNotAccepted, PlacedOutOfTime, CustomerNotFound, OrderDiffers.
+    """
+    claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
+    if claim.replayed:
+        return claim
+    order = await _new_order(
+        session, program_id=program.id, order_id=claim.resource_id, basket=basket, keyring=keyring, now=now
+    )
+    recorded = await orders.record(session, program_id=program.id, order=order)
+    if not recorded.is_new:
+        await idempotency.repoint(session, claim, resource_id=recorded.order_id, status=_EXISTED)
+        return Claim(call, recorded.order_id, _EXISTED, replayed=False)
+    order_rules.check_currency(order.currency, accepted=program.rules.currencies)
+    order_rules.check_placed(order.placed_at, now=now, late_days=program.rules.late_order_days)
+    await _count(session, program=program, order=order, now=now)
+    return claim
+
+
+async def pay(
+    session: AsyncSession, *, program: Program, call: Call, order_id: UUID, paid_at: datetime | None, now: datetime
+) -> Claim:
+    """Mark a placed order as paid, once: its pending points become spendable, and it may complete a referral.
+
+    Raises OrderNotFound, OrderAlreadyPaid, PaidBeforePlaced, PlacedOutOfTime.
+    """
+    claim = await idempotency.claim(session, call=call, resource_id=order_id, now=now)
+    if claim.replayed:
+        return claim
+    at = paid_at or now
+    order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
+    order = await orders.pay(session, program_id=program.id, order_id=order_id, paid_at=at)
+    waiting = await _waiting(session, program_id=program.id, order_id=order_id, customer_id=order.customer_id)
+    completed = waiting if waiting is not None and _completes(waiting, order) else None
+    pending = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
+    keys = [*pending, *(completed.wallets(program.id) if completed else [])]
+    book = await points.open_book(session, keys=keys, now=now)
+    await points.activate_source(session, book, program_id=program.id, source_id=order_id, occurred_at=at)
+    await _settle(session, book, program_id=program.id, completed=completed, order_id=order_id, at=at)
+    await _tell(
+        session, program_id=program.id, what="order.paid", order_id=order_id, customer_id=order.customer_id, at=at
+    )
+    return claim
+
+
+async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> View:
+    """Return an order with what it earned and completed, all from stored rows."""
+    order, lines = await orders.get(session, program_id=program_id, order_id=order_id)
+    return View(
+        order,
+        lines,
+        await earning.awards(session, program_id=program_id, order_id=order_id),
+        await points.entries_of(session, program_id=program_id, source_id=order_id),
+        await referrals.qualified_by(session, program_id=program_id, order_id=order_id),
+    )
+
+
+async def _new_order(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, basket: Basket, keyring: Keyring, now: datetime
+) -> NewOrder:
+    customer_id = await _customer(session, program_id=program_id, basket=basket, now=now)
+    email = basket.email if customer_id is None else None
+    email_digest = keyring.digest(_EMAIL, email) if email else None
+    return NewOrder(
+        id=order_id,
+        external_id=basket.external_id,
+        customer_id=customer_id,
+        email_digest=email_digest,
+        content_digest=order_rules.digest_content(
+            customer=customer_id and ids.public("cus", customer_id),
+            email_digest=email_digest,
+            currency=basket.currency,
+            lines=basket.lines,
+            channel=basket.channel,
+            placed_at=basket.placed_at,
+            paid=basket.paid,
+        ),
+        currency=basket.currency,
+        lines=basket.lines,
+        channel=basket.channel,
+        placed_at=basket.placed_at or now,
+        recorded_at=now,
+        paid=basket.paid,
+    )
+
+
+async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, now: datetime) -> UUID | None:
+    if basket.customer_id is not None:
+        if not await members.customer_exists(session, program_id=program_id, customer_id=basket.customer_id):
+            raise CustomerNotFound
+        return basket.customer_id
+    if basket.external_customer_id is None:
+        return None
+    return await members.ensure_customer(
+        session, program_id=program_id, external_id=basket.external_customer_id, now=now
+    )
+
+
+async def _count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
+    """Let an order earn and complete a referral; its points wait as pending until it is paid."""
+    awards = await _awards(session, program_id=program.id, order=order)
+    waiting = None
+    if order.paid:
+        waiting = await _waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
+    completed = waiting if waiting is not None and _completes(waiting, order) else None
+    keys = set(completed.wallets(program.id) if completed else [])
+    if order.customer_id is not None:
+        keys |= rules.award_wallets(awards, program_id=program.id, member_id=order.customer_id)
+    book = await points.open_book(session, keys=keys, now=now)
+    paid_awards = [(order.id, award, _award(book, order, award, program_id=program.id)) for award in awards]
+    await _settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
+    await earning.record(session, program_id=program.id, awards=paid_awards)
+    await _tell(
+        session,
+        program_id=program.id,
+        what="order.recorded",
+        order_id=order.id,
+        customer_id=order.customer_id,
+        at=order.placed_at,
+    )
+
+
+async def _awards(session: AsyncSession, *, program_id: UUID, order: NewOrder) -> list[Award]:
+    if order.customer_id is None:
+        return []
+    buyer = await members.find_standing(session, program_id=program_id, customer_id=order.customer_id)
+    if buyer is None:
+        return []
+    return rules.earnings(
+        await earning.versions(session, program_id=program_id),
+        buyer=buyer,
+        placed_at=order.placed_at,
+        currency=order.currency,
+        lines=order.lines,
+    )
+
+
+def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UUID | None:
+    if award.points == 0 or order.customer_id is None:
+        return None
+    return book.award(
+        WalletKey(program_id, order.customer_id, award.rule.terms.unit),
+        points=award.points,
+        kind=EntryKind.EARN,
+        source_id=order.id,
+        occurred_at=order.placed_at,
+        pending=not order.paid,
+    ).id
+
+
+async def _waiting(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, customer_id: UUID | None
+) -> Waiting | None:
+    """Return the buyer's referral, locked, if it waits for a first paid order and this is the first."""
+    if customer_id is None:
+        return None
+    waiting = (await referrals.lock_waiting(session, program_id=program_id, referee_ids=[customer_id])).get(customer_id)
+    if waiting is None or await orders.have_bought(
+        session, program_id=program_id, customer_ids=[customer_id], other_than=order_id
+    ):
+        return None
+    return waiting
+
+
+def _completes(waiting: Waiting, order: NewOrder | order_models.Order) -> bool:
+    return qualifies(waiting.campaign, currency=order.currency, total_minor=order.total_minor)
+
+
+async def _settle(
+    session: AsyncSession, book: Book, *, program_id: UUID, completed: Waiting | None, order_id: UUID, at: datetime
+) -> None:
+    """Pay a completed referral into the book, post the book, and write what both decided."""
+    settlement = Settlement()
+    if completed is not None:
+        sides = [completed.advocate_id, completed.referee_id]
+        standings = await members.standings(session, program_id=program_id, member_ids=sides)
+        barred = [member_id for member_id in sides if not standings[member_id].may_earn_at(at)]
+        settlement.reward(book, completed, program_id=program_id, order_id=order_id, at=at, barred=barred)
+    await points.post(session, book)
+    await settlement.write(session, program_id=program_id)
+
+
+async def _tell(
+    session: AsyncSession, *, program_id: UUID, what: str, order_id: UUID, customer_id: UUID | None, at: datetime
+) -> None:
+    await outbox.tell(
+        session, program_id=program_id, events=[Event(what, order_id, occurred_at=at, member_id=customer_id)]
+    )

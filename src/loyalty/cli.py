@@ -1,0 +1,305 @@
+"""The command line: `loyalty --help`."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Final, TypeVar
+
+import click
+import uvicorn
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import Progress
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty import local, worker
+from loyalty.access import service as access
+from loyalty.access.passwords import Passwords
+from loyalty.access.rules import ALL_KEY_SCOPES, KeyKind, Role, Scope
+from loyalty.app import create_app
+from loyalty.core import clock, ids, migrate
+from loyalty.core.db import Sessions, create_engine, create_sessions, transaction
+from loyalty.core.errors import Fault, LoyaltyError, ValidationFailed
+from loyalty.core.fields import Email
+from loyalty.core.reference import openapi_json
+from loyalty.core.settings import Settings
+from loyalty.demo import command as demonstration
+from loyalty.imports import service as imports
+from loyalty.imports.schemas import MAX_RECORDS, EnrolmentRecord, OrderRecord, RecordIn
+from loyalty.points import service as points
+from loyalty.programs import service as programs
+from loyalty.programs.rules import Mode, ProgramRules
+from loyalty.programs.schemas import TimeZone
+
+T = TypeVar("T")
+
+_ACTOR: Final = "cli"
+
+
+@click.group()
+def main() -> None:
+    """An engine for loyalty and referral programs."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    signal.signal(signal.SIGTERM, _leave)
+
+
+@main.command("migrate")
+def migrate_database() -> None:
+    """Bring the database to this release's schema."""
+    with local.settings() as settings:
+        migrate.upgrade(settings.database_url)
+    click.echo("The schema is up to date.")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+def serve(host: str, port: int) -> None:
+    """Serve the API."""
+    with local.settings() as settings:
+        uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", server_header=False)
+
+
+@main.command("worker")
+def run_worker() -> None:
+    """Do the background work."""
+    with local.settings() as settings:
+        asyncio.run(_work(settings))
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Load, print and end, without serving.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+def demo(*, once: bool, host: str, port: int) -> None:
+    """Load real purchases into a demonstration program, show its reports, and serve it."""
+    with local.settings() as settings:
+        migrate.upgrade(settings.database_url)
+        demonstration.run(settings, once=once, host=host, port=port)
+
+
+@main.group("programs")
+def programs_group() -> None:
+    """Programs."""
+
+
+@programs_group.command("create")
+@click.argument("slug")
+@click.option("--name", required=True)
+@click.option("--mode", type=click.Choice([*Mode]), default=Mode.TEST, show_default=True)
+@click.option(
+    "--currency", "currencies", multiple=True, required=True, help="ISO 4217; repeat for more, the main one first."
+)
+@click.option("--time-zone", required=True, help="IANA, such as Europe/Berlin.")
+@click.option("--unit", default="points", show_default=True)
+@click.option("--clock-at", help="RFC 3339: where a test program's clock begins; it follows the real one unless given.")
+def create_program(
+    slug: str, name: str, mode: Mode, currencies: tuple[str, ...], time_zone: str, unit: str, clock_at: str | None
+) -> None:
+    """Create a program."""
+    zone = _checked(TimeZone, time_zone)
+    begins = _checked(datetime, clock_at) if clock_at else None
+
+    async def create(session: AsyncSession) -> str:
+        program = await programs.create(
+            session,
+            slug=slug,
+            name=name,
+            mode=mode,
+            rules=ProgramRules(currencies=currencies, time_zone=zone, unit=unit),
+            clock_at=begins,
+            actor=_ACTOR,
+            now=clock.now(),
+        )
+        return ids.public("prg", program.id)
+
+    click.echo(_in_transaction(create))
+
+
+@main.group("keys")
+def keys_group() -> None:
+    """Keys."""
+
+
+@keys_group.command("create")
+@click.option("--program", "slug", required=True)
+@click.option("--name", required=True)
+@click.option("--kind", type=click.Choice([*KeyKind]), default=KeyKind.SECRET, show_default=True)
+@click.option(
+    "--scope", "scopes", type=click.Choice(sorted(ALL_KEY_SCOPES)), multiple=True, help="For restricted keys; repeat."
+)
+def create_key(slug: str, name: str, kind: KeyKind, scopes: tuple[Scope, ...]) -> None:
+    """Make a key and print it, this once."""
+
+    async def create(session: AsyncSession) -> str:
+        _, secret = await access.create_key(
+            session,
+            program=await programs.get_by_slug(session, slug=slug),
+            kind=kind,
+            name=name,
+            scopes=frozenset(scopes),
+            maker_scopes=ALL_KEY_SCOPES,
+            expires_at=None,
+            real_now=clock.now(),
+        )
+        return secret
+
+    click.echo(_in_transaction(create))
+
+
+@main.group("managers")
+def managers_group() -> None:
+    """Managers."""
+
+
+@managers_group.command("add")
+@click.argument("email")
+@click.option("--program", "slug", required=True)
+@click.option("--role", type=click.Choice([*Role]), default=Role.MANAGER, show_default=True)
+@click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="LOYALTY_MANAGER_PASSWORD")
+def add_manager(email: str, slug: str, role: Role, password: str) -> None:
+    """Give a person an account and a role in a program."""
+    address = _checked(Email, email)
+    if len(password) < 12:  # noqa: PLR2004 -- said in the sentence below
+        raise click.ClickException("A password needs at least 12 characters.")
+    passwords = Passwords()
+
+    async def add(session: AsyncSession) -> str:
+        manager_id = await access.add_manager(
+            session,
+            program_id=(await programs.get_by_slug(session, slug=slug)).id,
+            email=address,
+            password=password,
+            role=role,
+            passwords=passwords,
+            real_now=clock.now(),
+        )
+        return ids.public("mgr", manager_id)
+
+    click.echo(_in_transaction(add))
+
+
+@main.group("ledger")
+def ledger_group() -> None:
+    """The ledger."""
+
+
+@ledger_group.command("verify")
+@click.option("--program", "slug", required=True)
+def verify_ledger(slug: str) -> None:
+    """Prove a program's books, naming each wallet that differs; exits 1 if one does."""
+
+    async def verify(session: AsyncSession) -> points.Verification:
+        program = await programs.get_by_slug(session, slug=slug)
+        return await points.verify(session, program_id=program.id)
+
+    found = _in_transaction(verify)
+    for row in found.differences:
+        member = ids.public("mem", row.member_id)
+        click.echo(f"{member} {row.unit}: {row.check}: expected {row.expected}, found {row.found}")
+    if found.differences:
+        sys.exit(1)
+    click.echo(f"All {found.wallets} wallets hold ({found.entries} entries).")
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--program", "slug", required=True)
+def import_history(file: Path, slug: str) -> None:
+    """Import enrolments and orders from FILE: one JSON record a line, in order of time. Safe to run again."""
+    adapter: TypeAdapter[EnrolmentRecord | OrderRecord] = TypeAdapter(RecordIn)
+
+    async def bring_in(sessions: Sessions) -> str:
+        done = imports.Result(0, 0, 0, 0)
+        lines = file.read_bytes().splitlines()
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("Importing", total=len(lines))
+            for start in range(0, len(lines), MAX_RECORDS):
+                records = [
+                    _record(adapter, line, number=number)
+                    for number, line in enumerate(lines[start : start + MAX_RECORDS], start=start + 1)
+                ]
+                async with transaction(sessions) as session:
+                    program = await programs.get_by_slug(session, slug=slug)
+                    now = program.now(clock.now())
+                    done += await imports.apply(session, program=program, records=records, now=now)
+                progress.advance(task, len(records))
+        return f"{done.orders} orders, {done.enrolments} enrolments, {done.referrals} referrals; {done.skipped} were there."
+
+    click.echo(_with_sessions(bring_in))
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    settings = Settings(database_url="postgresql://nowhere/none", secret_key="not used to describe anything, ever")  # type: ignore[arg-type]  # noqa: S106
+    click.echo(openapi_json(create_app(settings).openapi_schema.to_schema()), nl=False)
+
+
+def _record(adapter: TypeAdapter[EnrolmentRecord | OrderRecord], line: bytes, *, number: int) -> imports.Record:
+    try:
+        return adapter.validate_json(line).record()
+    except ValidationError as error:
+        faults = [f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise click.ClickException("\n".join([f"Line {number} cannot be read:", *faults])) from error
+
+
+def _in_transaction(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def run(sessions: Sessions) -> T:
+        async with transaction(sessions) as session:
+            return await work(session)
+
+    return _with_sessions(run)
+
+
+def _with_sessions(work: Callable[[Sessions], Awaitable[T]]) -> T:
+    async def run(settings: Settings) -> T:
+        engine = create_engine(settings)
+        try:
+            return await work(create_sessions(engine))
+        finally:
+            await engine.dispose()
+
+    with local.settings() as settings:
+        try:
+            return asyncio.run(run(settings))
+        except LoyaltyError as error:
+            raise click.ClickException("\n".join([str(error), *map(_say, _faults(error))])) from error
+
+
+def _faults(error: LoyaltyError) -> list[Fault]:
+    return error.errors if isinstance(error, ValidationFailed) else []
+
+
+def _say(fault: Fault) -> str:
+    return f"  {fault.pointer}: {fault.detail}"
+
+
+async def _work(settings: Settings) -> None:
+    engine = create_engine(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await worker.run(create_sessions(engine), stop=stop)
+    finally:
+        await engine.dispose()
+
+
+def _checked(kind: type[T], value: str) -> T:
+    try:
+        checked: T = TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise click.ClickException("; ".join(fault["msg"] for fault in error.errors())) from error
+    return checked
+
+
+def _leave(_: int, __: FrameType | None) -> None:
+    """Turn SIGTERM into an ordinary exit, so that everything held is let go of on the way out."""
+    sys.exit(143)

@@ -1,0 +1,46 @@
+"""Ids: UUIDv7 inside, a prefix and 26 lower-case Crockford characters outside (`mem_01j…`)."""
+
+from typing import Final
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+PUBLIC_LENGTH: Final = 26
+
+_LOWER: Final = CROCKFORD.lower()
+_VALUE: Final = {symbol: value for value, symbol in enumerate(_LOWER)}
+
+
+def new() -> UUID:
+    """Make an id whose order is that of creation within one process."""
+    return uuid7()
+
+
+def encode(value: UUID) -> str:
+    """Write 128 bits as 26 Crockford characters (the first carries 3 bits)."""
+    number = value.int
+    return "".join(_LOWER[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def decode(text: str) -> UUID | None:
+    """Read what `encode` wrote; None for anything else."""
+    if len(text) != PUBLIC_LENGTH or text[0] not in "01234567":
+        return None
+    number = 0
+    for symbol in text:
+        value = _VALUE.get(symbol)
+        if value is None:
+            return None
+        number = number << 5 | value
+    return UUID(int=number)
+
+
+def public(prefix: str, value: UUID) -> str:
+    return f"{prefix}_{encode(value)}"
+
+
+def parse(prefix: str, text: str) -> UUID | None:
+    """Read a public id of this kind; None if it is of another kind or malformed."""
+    head, _, tail = text.partition("_")
+    return decode(tail) if head == prefix else None

@@ -1,0 +1,281 @@
+"""The ground under every route: one transaction a request, request ids, problem+json, content types."""
+
+import logging
+import re
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import msgspec
+from litestar import Request, Response
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import ids
+from loyalty.core.db import Sessions, sqlstate_of, transaction
+from loyalty.core.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Invalid,
+    LoyaltyError,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+    ValidationFailed,
+)
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES: Final = 2 * 1024 * 1024
+
+_log = logging.getLogger("loyalty.web")
+_STATUS: Final[dict[type[LoyaltyError], int]] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Unprocessable: 422,
+    Unavailable: 503,
+}
+_HTTP_CODES: Final = {
+    400: "malformed_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "content_type_not_supported",
+}
+_HTTP_TITLES: Final = {
+    400: "The request could not be read.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The request body is too large.",
+    415: "Send the body as application/json.",
+}
+_BUSY: Final = {"55P03", "57014", "53300", "57P01", "57P02", "57P03", "40001", "40P01"}
+"""SQLSTATEs after which the same request may well succeed: lock or statement time-out, no slots, shutdown, serialisation."""
+_UNIQUE_VIOLATION: Final = "23505"
+_WELL_FORMED_ID: Final = re.compile(r"^req_[0-9a-z]{26}$")
+_RETRY_AFTER_SECONDS: Final = 1
+
+
+class Busy(Unavailable):
+    """The service is too busy to answer in time; nothing was changed unless a retry with the same key says so."""
+
+
+class ConcurrentChange(Conflict):
+    """Another request changed the same thing at the same time; nothing was done, so try again."""
+
+
+class InternalError(LoyaltyError):
+    """Something failed on our side; the request id finds it in the log."""
+
+
+class ProblemFault(msgspec.Struct):
+    """One fault: where, a stable code, a sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(msgspec.Struct):
+    """RFC 9457 problem details. `code` is stable for ever; `data` carries the facts behind the refusal."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    request_id: str
+    data: dict[str, Any]
+    errors: list[ProblemFault]
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """Document the refusals of an operation; 400, 401 and 500 go without saying."""
+    return {
+        status: ResponseSpec(
+            Problem, generate_examples=False, description=_describe(status), media_type="application/problem+json"
+        )
+        for status in sorted({400, 401, 500, *statuses})
+    }
+
+
+def _describe(status: int) -> str:
+    return {
+        400: "The request is malformed; every fault is listed.",
+        401: "No valid key or token.",
+        403: "The key or token lacks the scope.",
+        404: "No such thing in this program.",
+        409: "Does not fit the present state.",
+        422: "The Idempotency-Key was used with another request.",
+        500: "Failed on our side.",
+        503: "Too busy; retry after the time stated.",
+    }[status]
+
+
+async def provide_session(request: Request[Any, Any, Any]) -> AsyncIterator[AsyncSession]:
+    """Open the request's one transaction; it commits before the reply starts, or nothing of it happened."""
+    async with transaction(cast(Sessions, request.app.state.sessions)) as session:
+        yield session
+
+
+Session = NamedDependency[AsyncSession]
+
+
+class RequestIds:
+    """Gives each request an id, keeps a well-formed one sent by the caller, and refuses bodies that are not JSON."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        sent = headers.get(b"request-id", b"").decode("latin-1")
+        request_id = sent if _WELL_FORMED_ID.match(sent) else ids.public("req", ids.new())
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"request-id", request_id.encode())]
+            await send(message)
+
+        await self._app(scope, receive, named)
+
+
+async def require_json(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body that does not say it is JSON: guessing would let a form post pass for an API call."""
+    has_body = request.headers.get("transfer-encoding") or request.headers.get("content-length", "0") != "0"
+    if has_body and request.content_type[0] != "application/json":
+        raise HTTPException(status_code=415)
+
+
+def refusal(request: Request[Any, Any, Any], error: LoyaltyError) -> Response[bytes]:
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+    facts = {field.name: getattr(error, field.name) for field in fields(error) if field.name != "errors"}
+    faults = error.errors if isinstance(error, ValidationFailed) else []
+    headers = {}
+    if status == 401:  # noqa: PLR2004 -- the number says more than a name would
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return _reply(request, status=status, code=error.code, title=str(error), data=facts, faults=faults, headers=headers)
+
+
+def http_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    if isinstance(error, ValidationException):
+        return refusal(request, ValidationFailed(errors=_faults(error)))
+    status = error.status_code
+    if status >= 500:  # noqa: PLR2004
+        return unexpected(request, error)
+    code = _HTTP_CODES.get(status, "malformed_request")
+    title = _HTTP_TITLES.get(status, _HTTP_TITLES[400])
+    return _reply(request, status=status, code=code, title=title, headers=error.headers or {})
+
+
+def database_refusal(request: Request[Any, Any, Any], error: DBAPIError) -> Response[bytes]:
+    if sqlstate_of(error) in _BUSY or error.connection_invalidated or isinstance(error, InterfaceError):
+        _log.warning("database busy", extra={"request_id": request_id_of(request), "sqlstate": sqlstate_of(error)})
+        return refusal(request, Busy())
+    if sqlstate_of(error) == _UNIQUE_VIOLATION:
+        return refusal(request, ConcurrentChange())
+    return unexpected(request, error)
+
+
+def too_busy(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
+    return refusal(request, Busy())
+
+
+def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    _log.error("request failed", exc_info=error, extra={"request_id": request_id_of(request)})
+    return refusal(request, InternalError())
+
+
+def request_id_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    return str(connection.scope.get("state", {}).get("request_id", ""))
+
+
+EXCEPTION_HANDLERS: Final[dict[int | type[Exception], Any]] = {
+    LoyaltyError: refusal,
+    HTTPException: http_refusal,
+    DBAPIError: database_refusal,
+    PoolTimeoutError: too_busy,
+    ConnectionError: too_busy,
+    Exception: unexpected,
+}
+
+
+class Outcome(Protocol):
+    """What a repeatable write did: the status the first answer had, and whether this is a repetition of it."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def replayed(self) -> bool: ...
+
+
+def answer(content: T, outcome: Outcome) -> Response[T]:
+    """Reply to a repeatable write."""
+    headers = {"Idempotency-Replayed": "true"} if outcome.replayed else {}
+    return Response(content, status_code=outcome.status, headers=headers)
+
+
+def _reply(
+    request: Request[Any, Any, Any],
+    *,
+    status: int,
+    code: str,
+    title: str,
+    data: dict[str, Any] | None = None,
+    faults: list[Fault] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response[bytes]:
+    problem = Problem(
+        type=f"urn:loyalty:problem:{code}",
+        title=title,
+        status=status,
+        code=code,
+        request_id=request_id_of(request),
+        data=data or {},
+        errors=[ProblemFault(fault.pointer, fault.code, fault.detail) for fault in faults or []],
+    )
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=status,
+        media_type="application/problem+json",
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def _faults(error: ValidationException) -> list[Fault]:
+    """Read the faults of a body (found by pydantic, all at once) or of parameters out of what the framework raised."""
+    found = getattr(error.__cause__, "errors", None)
+    if found:
+        return [
+            Fault(
+                pointer="".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in fault["loc"]),
+                code=str(fault["type"]),
+                detail=str(fault["msg"]),
+            )
+            for fault in found
+        ]
+    extra = error.extra if isinstance(error.extra, list) else []
+    return [_parameter_fault(item) for item in extra if isinstance(item, dict)]
+
+
+def _parameter_fault(item: dict[str, Any]) -> Fault:
+    source = getattr(item.get("source"), "value", item.get("source"))
+    if source == "body":
+        return Fault("", "missing", "A JSON body is required")
+    return Fault(f"{source}:{item.get('key')}", "invalid", str(item.get("message")))

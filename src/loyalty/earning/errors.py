@@ -1,0 +1,13 @@
+from loyalty.core.errors import Conflict, NotFound
+
+
+class EarningRuleNotFound(NotFound):
+    """There is no such earning rule in this program."""
+
+
+class RuleVersionExists(Conflict):
+    """A version of this rule begins at that instant already."""
+
+
+class RuleBeginsInThePast(Conflict):
+    """A rule version cannot begin before now: orders already counted keep their version."""

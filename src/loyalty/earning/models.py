@@ -1,0 +1,74 @@
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Integer
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from loyalty.core.db import Row
+
+
+class EarningRule(Row):
+    """A rule's name and place; what it says is in its versions."""
+
+    __tablename__ = "earning_rules"
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class EarningRuleVersion(Row):
+    """What a rule says from `active_from` on, until a later version of it begins or `active_until` comes."""
+
+    __tablename__ = "earning_rule_versions"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "rule_id"], ["earning_rules.program_id", "earning_rules.id"]),
+        CheckConstraint("kind IN ('points_per_amount')", name="kind_known"),
+        CheckConstraint("active_until IS NULL OR active_until > active_from", name="ends_after_start"),
+        Index("uq_earning_rule_versions_start", "program_id", "rule_id", "active_from", unique=True),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str]
+    definition: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    actor: Mapped[str]
+    active_from: Mapped[datetime]
+    active_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class OrderAward(Row):
+    """What one rule version gave for one order: the base it counted, its points, and each line's share of them.
+
+    The key is the business uniqueness of earning: an order pays a rule once, whatever key the request carried.
+    """
+
+    __tablename__ = "order_awards"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
+        ForeignKeyConstraint(
+            ["program_id", "rule_id", "rule_version"],
+            [
+                "earning_rule_versions.program_id",
+                "earning_rule_versions.rule_id",
+                "earning_rule_versions.version",
+            ],
+        ),
+        CheckConstraint("points >= 0", name="points_not_negative"),
+        CheckConstraint("(points > 0) = (entry_id IS NOT NULL)", name="points_have_an_entry"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_version: Mapped[int] = mapped_column(Integer)
+    base_minor: Mapped[int]
+    unit: Mapped[str]
+    points: Mapped[int]
+    line_points: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    entry_id: Mapped[UUID | None]

@@ -1,0 +1,139 @@
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core.db import insert_rows
+from loyalty.earning import models
+from loyalty.earning.errors import EarningRuleNotFound
+from loyalty.earning.rules import Award, PointsPerAmount, Rounding, RuleVersion
+
+_KIND = "points_per_amount"
+
+
+async def list_versions(session: AsyncSession, *, program_id: UUID) -> list[models.EarningRuleVersion]:
+    version = models.EarningRuleVersion
+    found = await session.execute(
+        select(version).where(version.program_id == program_id).order_by(version.rule_id, version.version)
+    )
+    return list(found.scalars())
+
+
+async def get_version(
+    session: AsyncSession, *, program_id: UUID, rule_id: UUID, version: int
+) -> tuple[models.EarningRule, models.EarningRuleVersion]:
+    rule, own = models.EarningRule, models.EarningRuleVersion
+    row = (
+        await session.execute(
+            select(rule, own)
+            .join(own, (own.program_id == rule.program_id) & (own.rule_id == rule.id))
+            .where(rule.program_id == program_id, rule.id == rule_id, own.version == version)
+        )
+    ).one_or_none()
+    if row is None:
+        raise EarningRuleNotFound
+    return row[0], row[1]
+
+
+async def list_rules(session: AsyncSession, *, program_id: UUID) -> list[models.EarningRule]:
+    rule = models.EarningRule
+    return list((await session.execute(select(rule).where(rule.program_id == program_id).order_by(rule.id))).scalars())
+
+
+async def insert_rule(session: AsyncSession, *, program_id: UUID, rule_id: UUID, name: str, now: datetime) -> None:
+    await session.execute(
+        insert(models.EarningRule).values(program_id=program_id, id=rule_id, name=name, created_at=now)
+    )
+
+
+async def lock_rule(session: AsyncSession, *, program_id: UUID, rule_id: UUID) -> int:
+    """Lock a rule and return its newest version."""
+    rule, version = models.EarningRule, models.EarningRuleVersion
+    found = await session.execute(
+        select(rule.id).where(rule.program_id == program_id, rule.id == rule_id).with_for_update()
+    )
+    if found.first() is None:
+        raise EarningRuleNotFound
+    newest = await session.execute(
+        select(func.coalesce(func.max(version.version), 0)).where(
+            version.program_id == program_id, version.rule_id == rule_id
+        )
+    )
+    return int(newest.scalar_one())
+
+
+async def append_version(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    rule_id: UUID,
+    version: int,
+    terms: PointsPerAmount,
+    actor: str,
+    active_from: datetime,
+    active_until: datetime | None,
+    now: datetime,
+) -> bool:
+    """Add a version; False if one begins at the same instant."""
+    added = await session.execute(
+        insert(models.EarningRuleVersion)
+        .values(
+            program_id=program_id,
+            rule_id=rule_id,
+            version=version,
+            kind=_KIND,
+            definition=asdict(terms),
+            actor=actor,
+            active_from=active_from,
+            active_until=active_until,
+            created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["program_id", "rule_id", "active_from"])
+        .returning(models.EarningRuleVersion.version)
+    )
+    return added.first() is not None
+
+
+async def insert_awards(
+    session: AsyncSession, *, program_id: UUID, awards: Sequence[tuple[UUID, Award, UUID | None]]
+) -> None:
+    """Record what rules gave for orders: (order, award, its entry)."""
+    await insert_rows(
+        session,
+        models.OrderAward,
+        [
+            {
+                "program_id": program_id,
+                "order_id": order_id,
+                "rule_id": award.rule.rule_id,
+                "rule_version": award.rule.version,
+                "base_minor": award.base_minor,
+                "unit": award.rule.terms.unit,
+                "points": award.points,
+                "line_points": list(award.line_points),
+                "entry_id": entry_id,
+            }
+            for order_id, award, entry_id in awards
+        ],
+    )
+
+
+async def list_awards(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAward]:
+    award = models.OrderAward
+    found = await session.execute(
+        select(award).where(award.program_id == program_id, award.order_id == order_id).order_by(award.rule_id)
+    )
+    return list(found.scalars())
+
+
+def as_rule_version(row: models.EarningRuleVersion) -> RuleVersion:
+    return RuleVersion(row.rule_id, row.version, _terms(row.definition), row.active_from, row.active_until)
+
+
+def _terms(definition: dict[str, Any]) -> PointsPerAmount:
+    return PointsPerAmount(**{**definition, "rounding": Rounding(definition["rounding"])})

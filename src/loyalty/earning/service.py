@@ -1,0 +1,95 @@
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import ids
+from loyalty.earning import models, queries
+from loyalty.earning.errors import RuleBeginsInThePast, RuleVersionExists
+from loyalty.earning.rules import Award, PointsPerAmount, RuleVersion
+
+
+async def create(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    name: str,
+    terms: PointsPerAmount,
+    active_from: datetime,
+    active_until: datetime | None,
+    actor: str,
+    now: datetime,
+) -> tuple[models.EarningRule, models.EarningRuleVersion]:
+    """Create a rule with its first version, which may have begun in the past: nothing was counted under the rule yet."""
+    rule_id = ids.new()
+    await queries.insert_rule(session, program_id=program_id, rule_id=rule_id, name=name, now=now)
+    await queries.append_version(
+        session,
+        program_id=program_id,
+        rule_id=rule_id,
+        version=1,
+        terms=terms,
+        actor=actor,
+        active_from=active_from,
+        active_until=active_until,
+        now=now,
+    )
+    return await queries.get_version(session, program_id=program_id, rule_id=rule_id, version=1)
+
+
+async def change(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    rule_id: UUID,
+    terms: PointsPerAmount,
+    active_from: datetime,
+    active_until: datetime | None,
+    actor: str,
+    now: datetime,
+) -> tuple[models.EarningRule, models.EarningRuleVersion]:
+    """Add a version that takes over at `active_from`, now or later."""
+    if active_from < now:
+        raise RuleBeginsInThePast
+    version = 1 + await queries.lock_rule(session, program_id=program_id, rule_id=rule_id)
+    added = await queries.append_version(
+        session,
+        program_id=program_id,
+        rule_id=rule_id,
+        version=version,
+        terms=terms,
+        actor=actor,
+        active_from=active_from,
+        active_until=active_until,
+        now=now,
+    )
+    if not added:
+        raise RuleVersionExists
+    return await queries.get_version(session, program_id=program_id, rule_id=rule_id, version=version)
+
+
+async def listing(
+    session: AsyncSession, *, program_id: UUID
+) -> list[tuple[models.EarningRule, list[models.EarningRuleVersion]]]:
+    """Return every rule with all its versions."""
+    versions = await queries.list_versions(session, program_id=program_id)
+    return [
+        (rule, [version for version in versions if version.rule_id == rule.id])
+        for rule in await queries.list_rules(session, program_id=program_id)
+    ]
+
+
+async def versions(session: AsyncSession, *, program_id: UUID) -> list[RuleVersion]:
+    """Return every version of every rule, to choose from by instant."""
+    rows = await queries.list_versions(session, program_id=program_id)
+    return [queries.as_rule_version(row) for row in rows]
+
+
+async def record(session: AsyncSession, *, program_id: UUID, awards: Sequence[tuple[UUID, Award, UUID | None]]) -> None:
+    """Record what orders earned: (order, award, the entry that paid it, if it came to any points)."""
+    await queries.insert_awards(session, program_id=program_id, awards=awards)
+
+
+async def awards(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAward]:
+    return await queries.list_awards(session, program_id=program_id, order_id=order_id)

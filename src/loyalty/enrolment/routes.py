@@ -1,0 +1,42 @@
+from litestar import Response, post
+from litestar.datastructures import State
+from litestar.params import JSONBody
+
+from loyalty.access.guards import Call, Caller, Now
+from loyalty.access.rules import Scope
+from loyalty.core.web import Session, answer, problems
+from loyalty.enrolment import service as enrolment
+from loyalty.enrolment.schemas import EnrolmentIn, EnrolmentOut, enrolment_out
+from loyalty.members import service as members
+from loyalty.referrals import service as referrals
+
+
+@post(
+    "/v1/members",
+    operation_id="create_member",
+    scope=Scope.MEMBERS_WRITE,
+    tags=["Members"],
+    responses=problems(403, 404, 409, 422),
+)
+async def enrol(
+    data: JSONBody[EnrolmentIn], caller: Caller, call: Call, session: Session, now: Now, state: State
+) -> Response[EnrolmentOut]:
+    """Enrol a customer: wallet, referral code, and attribution to whoever referred them."""
+    program_id = caller.program.id
+    done = await enrolment.enrol(
+        session,
+        program=caller.program,
+        call=call,
+        identifiers=data.identifiers,
+        person=data.person,
+        order=data.external_order_id,
+        code=data.referral_code,
+        click_token=data.click_token,
+        channel=data.channel,
+        keyring=state.keyring,
+        now=now,
+    )
+    standing = await members.standing(session, program_id=program_id, member_id=done.resource_id)
+    code = await referrals.first_code(session, program_id=program_id, member_id=done.resource_id)
+    referral, touches = await referrals.outcome(session, program_id=program_id, referee_id=done.resource_id)
+    return answer(enrolment_out(standing, code=code, referral=referral, touches=touches), done)

@@ -1,0 +1,54 @@
+from typing import Annotated
+
+import msgspec
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from loyalty.core import ids
+from loyalty.core.clock import rfc3339
+from loyalty.core.fields import ExternalId, Label, text
+from loyalty.members.rules import Standing
+from loyalty.members.schemas import Personal
+from loyalty.referrals.models import Referral, ReferralTouch
+from loyalty.referrals.schemas import AttributionOut, attribution_out
+
+
+class EnrolmentIn(Personal):
+    """A customer to enrol, by at least one identifier.
+
+    `referral_code` is what they typed, `click_token` what their visit through a link was given. `external_order_id` names the
+    order at whose checkout they join, whether it is recorded already or not.
+    """
+
+    referral_code: Annotated[str, text(longest=40)] | None = None
+    click_token: Annotated[str, text(longest=2000)] | None = None
+    channel: Label | None = None
+    external_order_id: ExternalId | None = None
+
+    @model_validator(mode="after")
+    def _known_by_something(self) -> "EnrolmentIn":
+        if not self.identifiers:
+            raise PydanticCustomError("identifier", "At least one of external_id, email, phone and card is needed")
+        return self
+
+
+class EnrolmentOut(msgspec.Struct):
+    """A new member: their ids, when they joined, their own code, and who brought them."""
+
+    id: str
+    customer_id: str
+    enrolled_at: str
+    referral_code: str
+    attribution: AttributionOut
+
+
+def enrolment_out(
+    standing: Standing, *, code: str, referral: Referral | None, touches: list[ReferralTouch]
+) -> EnrolmentOut:
+    return EnrolmentOut(
+        id=ids.public("mem", standing.id),
+        customer_id=ids.public("cus", standing.id),
+        enrolled_at=rfc3339(standing.enrolled_at),
+        referral_code=code,
+        attribution=attribution_out(referral, touches),
+    )

@@ -1,0 +1,72 @@
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import Field
+
+from loyalty.checkout.schemas import MAX_LINES, LineIn
+from loyalty.core.fields import Body, Currency, ExternalId, Instant, Label
+from loyalty.imports import rules
+from loyalty.imports.service import Result
+from loyalty.orders.rules import Line
+
+MAX_RECORDS = 1000
+
+
+class EnrolmentRecord(Body):
+    """A customer who joined; `referred_by` is their advocate's external customer id."""
+
+    kind: Literal["enrolment"]
+    external_customer_id: ExternalId
+    at: Instant
+    external_order_id: ExternalId | None = None
+    referred_by: ExternalId | None = None
+    channel: Label | None = None
+
+    def record(self) -> rules.Enrolment:
+        return rules.Enrolment(
+            self.external_customer_id, self.at, self.external_order_id, self.referred_by, self.channel
+        )
+
+
+class OrderRecord(Body):
+    """An order that was placed and paid at `at`."""
+
+    kind: Literal["order"]
+    external_id: ExternalId
+    external_customer_id: ExternalId | None = None
+    at: Instant
+    currency: Currency
+    lines: Annotated[tuple[LineIn, ...], Field(min_length=1, max_length=MAX_LINES)]
+    channel: Label | None = None
+
+    def record(self) -> rules.Order:
+        return rules.Order(
+            self.external_id,
+            self.external_customer_id,
+            self.at,
+            self.currency,
+            tuple(Line(line.sku, line.quantity, line.total.amount, line.category) for line in self.lines),
+            self.channel,
+        )
+
+
+RecordIn = Annotated[EnrolmentRecord | OrderRecord, Field(discriminator="kind")]
+
+
+class ImportIn(Body):
+    """Facts in order of time; each batch is all or nothing, and what is there already is left alone."""
+
+    records: Annotated[tuple[RecordIn, ...], Field(min_length=1, max_length=MAX_RECORDS)]
+
+
+class ImportOut(msgspec.Struct):
+    """What was new; `skipped` records were there already."""
+
+    orders: int
+    enrolments: int
+    referrals: int
+    skipped: int
+
+
+def import_out(result: Result) -> ImportOut:
+    return ImportOut(result.orders, result.enrolments, result.referrals, result.skipped)

@@ -1,0 +1,252 @@
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.checkout.rules import earnings
+from loyalty.core import ids
+from loyalty.earning import service as earning
+from loyalty.earning.rules import Award, RuleVersion
+from loyalty.imports import rules
+from loyalty.imports.errors import ImportRefused
+from loyalty.imports.rules import Enrolment, Order, Record
+from loyalty.members import service as members
+from loyalty.members.rules import Standing
+from loyalty.orders import service as orders
+from loyalty.orders.rules import NewOrder, digest_content
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
+from loyalty.points import service as points
+from loyalty.points.book import Book
+from loyalty.points.rules import EntryKind, WalletKey
+from loyalty.programs.rules import Program
+from loyalty.referrals import rules as referral_rules
+from loyalty.referrals import service as referrals
+from loyalty.referrals.rules import Campaign, Claim, Method, Waiting, qualifies
+from loyalty.referrals.service import Binding, Settlement
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a batch came to; `skipped` records were there already."""
+
+    orders: int
+    enrolments: int
+    referrals: int
+    skipped: int
+
+    def __add__(self, other: "Result") -> "Result":
+        return Result(
+            self.orders + other.orders,
+            self.enrolments + other.enrolments,
+            self.referrals + other.referrals,
+            self.skipped + other.skipped,
+        )
+
+
+@dataclass
+class _Known:
+    """What the batch knows of the program, loaded once and kept up to date as records are applied."""
+
+    program: Program
+    customers: dict[str, UUID]
+    standings: dict[UUID, Standing]
+    joined: set[UUID]
+    codes: dict[UUID, str]
+    bought: set[UUID]
+    waiting: dict[UUID, Waiting]
+    versions: list[RuleVersion]
+    campaign: Campaign | None
+
+
+@dataclass
+class _Writes:
+    """Rows that the batch decided on."""
+
+    bindings: list[Binding] = field(default_factory=list)
+    orders: list[NewOrder] = field(default_factory=list)
+    awards: list[tuple[UUID, Award, UUID | None]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    settlement: Settlement = field(default_factory=Settlement)
+
+
+async def apply(session: AsyncSession, *, program: Program, records: Sequence[Record], now: datetime) -> Result:
+    """Import one batch: load what its decisions need, decide record by record in memory, write in sets.
+
+    Facts keep their own time, as occurred and as recorded. Raises ImportRefused with every fault of the batch.
+    """
+    fresh = await _accept(session, program=program, records=records, now=now)
+    known = await _know(session, program=program, records=fresh)
+    book = await points.open_book(session, keys=_wallets(known), now=now)
+    writes = _Writes()
+    for record in fresh:
+        book.now = record.at
+        if isinstance(record, Enrolment):
+            _enrol(known, writes, record)
+        else:
+            _order(known, writes, book, record)
+    await _write(session, book, writes, program_id=program.id)
+    done = len(writes.orders) + len(known.joined)
+    won = sum(binding.winner is not None for binding in writes.bindings)
+    return Result(len(writes.orders), len(known.joined), won, len(records) - done)
+
+
+async def _accept(session: AsyncSession, *, program: Program, records: Sequence[Record], now: datetime) -> list[Record]:
+    """Refuse the batch with all its faults, or return the records that are not there yet."""
+    digests = {record.external_id: _digest(record) for record in records if isinstance(record, Order)}
+    recorded = await orders.digests(session, program_id=program.id, external_ids=list(digests))
+    faults = rules.find_faults(
+        records, currencies=program.rules.currencies, now=now, recorded=recorded, digests=digests
+    )
+    if faults:
+        raise ImportRefused(errors=faults)
+    return [record for record in records if isinstance(record, Enrolment) or record.external_id not in recorded]
+
+
+async def _know(session: AsyncSession, *, program: Program, records: Sequence[Record]) -> _Known:
+    """Write the identities that are new, and load everything else that the records touch."""
+    seen = {record.external_customer_id: record.at for record in reversed(records) if record.external_customer_id}
+    named = seen.keys() | {
+        record.referred_by for record in records if isinstance(record, Enrolment) and record.referred_by
+    }
+    customers = await members.ensure_customers(session, program_id=program.id, named=named, seen=seen)
+    standings = await members.standings(session, program_id=program.id, member_ids=customers.values())
+    joining = {
+        customers[record.external_customer_id]: record
+        for record in reversed(records)
+        if isinstance(record, Enrolment) and customers[record.external_customer_id] not in standings
+    }
+    await members.enrol_many(
+        session,
+        program_id=program.id,
+        joining=[(member_id, record.at, record.external_order_id) for member_id, record in joining.items()],
+    )
+    await referrals.give_codes(
+        session, program_id=program.id, joined=[(member_id, record.at) for member_id, record in joining.items()]
+    )
+    waiting = await referrals.lock_waiting(session, program_id=program.id, referee_ids=list(customers.values()))
+    concerned = {*customers.values(), *(referral.advocate_id for referral in waiting.values())}
+    standings = await members.standings(session, program_id=program.id, member_ids=concerned)
+    return _Known(
+        program=program,
+        customers=customers,
+        standings=standings,
+        joined=set(joining),
+        codes=await referrals.primary_codes(session, program_id=program.id, member_ids=standings),
+        bought=await orders.have_bought(session, program_id=program.id, customer_ids=customers.values()),
+        waiting=waiting,
+        versions=await earning.versions(session, program_id=program.id),
+        campaign=await referrals.find_campaign(session, program_id=program.id),
+    )
+
+
+def _wallets(known: _Known) -> set[WalletKey]:
+    """Return every wallet that the records could pay into."""
+    units = {known.program.rules.unit, *(version.terms.unit for version in known.versions)}
+    if known.campaign is not None:
+        units.add(known.campaign.unit)
+    keys = {WalletKey(known.program.id, member_id, unit) for member_id in known.standings for unit in units}
+    return keys.union(*(waiting.wallets(known.program.id) for waiting in known.waiting.values()))
+
+
+def _enrol(known: _Known, writes: _Writes, record: Enrolment) -> None:
+    """Attribute a new member; the identity itself is written already."""
+    member_id = known.customers[record.external_customer_id]
+    if member_id not in known.joined or known.standings[member_id].enrolled_at != record.at:
+        return
+    writes.events.append(Event("member.enrolled", member_id, occurred_at=record.at, member_id=member_id))
+    if record.referred_by is None:
+        return
+    binding = Binding.decide(
+        [_claim(known, record)],
+        campaign=known.campaign,
+        referee_id=member_id,
+        has_bought=member_id in known.bought,
+        now=record.at,
+    )
+    writes.bindings.append(binding)
+    if binding.waiting is not None:
+        known.waiting[member_id] = binding.waiting
+
+
+def _claim(known: _Known, record: Enrolment) -> Claim:
+    advocate_id = known.customers.get(record.referred_by or "")
+    standing = None if advocate_id is None else known.standings.get(advocate_id)
+    claim = Claim(Method.IMPORT, None if advocate_id is None else known.codes.get(advocate_id), channel=record.channel)
+    return claim if standing is None else referral_rules.with_advocate(claim, standing)
+
+
+def _order(known: _Known, writes: _Writes, book: Book, record: Order) -> None:
+    customer_id = known.customers[record.external_customer_id] if record.external_customer_id else None
+    order = NewOrder(
+        id=ids.new(),
+        external_id=record.external_id,
+        customer_id=customer_id,
+        email_digest=None,
+        content_digest=_digest(record),
+        currency=record.currency,
+        lines=record.lines,
+        channel=record.channel,
+        placed_at=record.at,
+        recorded_at=record.at,
+        paid=True,
+        imported=True,
+    )
+    writes.orders.append(order)
+    writes.events.append(Event("order.recorded", order.id, occurred_at=record.at, member_id=customer_id))
+    if customer_id is None:
+        return
+    awards = earnings(
+        known.versions,
+        buyer=known.standings.get(customer_id),
+        placed_at=record.at,
+        currency=record.currency,
+        lines=record.lines,
+    )
+    writes.awards.extend((order.id, award, _award(book, order, award, known.program.id)) for award in awards)
+    _complete(known, writes, book, order)
+    known.bought.add(customer_id)
+
+
+def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID | None:
+    if award.points == 0 or order.customer_id is None:
+        return None
+    key = WalletKey(program_id, order.customer_id, award.rule.terms.unit)
+    return book.award(key, points=award.points, kind=EntryKind.EARN, source_id=order.id, occurred_at=order.placed_at).id
+
+
+def _complete(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> None:
+    """Let a first paid order complete the buyer's referral."""
+    if order.customer_id is None or order.customer_id in known.bought:
+        return
+    waiting = known.waiting.get(order.customer_id)
+    if waiting is None or not qualifies(waiting.campaign, currency=order.currency, total_minor=order.total_minor):
+        return
+    sides = (waiting.advocate_id, waiting.referee_id)
+    barred = [side for side in sides if not known.standings[side].may_earn_at(order.placed_at)]
+    writes.settlement.reward(
+        book, waiting, program_id=known.program.id, order_id=order.id, at=order.placed_at, barred=barred
+    )
+
+
+async def _write(session: AsyncSession, book: Book, writes: _Writes, *, program_id: UUID) -> None:
+    await orders.record_many(session, program_id=program_id, orders=writes.orders)
+    await referrals.bind_many(session, program_id=program_id, bindings=writes.bindings)
+    await points.post(session, book)
+    await earning.record(session, program_id=program_id, awards=writes.awards)
+    await writes.settlement.write(session, program_id=program_id)
+    await outbox.tell(session, program_id=program_id, events=writes.events)
+
+
+def _digest(record: Order) -> bytes:
+    return digest_content(
+        customer=record.external_customer_id,
+        email_digest=None,
+        currency=record.currency,
+        lines=record.lines,
+        channel=record.channel,
+        placed_at=record.at,
+        paid=True,
+    )

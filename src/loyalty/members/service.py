@@ -1,0 +1,224 @@
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import ids, paging
+from loyalty.core.paging import CursorInvalid, Page
+from loyalty.members import models, queries
+from loyalty.members.errors import AlreadyAMember, IdentifierInUse, MemberClosed, MemberNotFound
+from loyalty.members.rules import IdentifierKind, Identifiers, Person, Standing, Status, Suspends
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
+
+
+@dataclass(frozen=True)
+class View:
+    """A member as staff see them."""
+
+    member: models.Member
+    identifiers: Identifiers
+    person: Person
+
+
+async def ensure_customer(session: AsyncSession, *, program_id: UUID, external_id: str, now: datetime) -> UUID:
+    """Return the customer known by an external id, created if new; parallel calls agree on one."""
+    key = (IdentifierKind.EXTERNAL_ID, external_id)
+    known = await queries.find_customers(session, program_id=program_id, identifiers=[key])
+    if key in known:
+        return known[key]
+    async with session.begin_nested() as attempt:
+        customer_id = ids.new()
+        await queries.insert_customers(session, program_id=program_id, created={customer_id: now})
+        taken = await queries.claim_identifiers(
+            session, program_id=program_id, customer_id=customer_id, identifiers={key[0]: key[1]}, now=now
+        )
+        if not taken:
+            return customer_id
+        await attempt.rollback()
+    return (await queries.find_customers(session, program_id=program_id, identifiers=[key]))[key]
+
+
+async def ensure_customers(
+    session: AsyncSession, *, program_id: UUID, named: Collection[str], seen: Mapping[str, datetime]
+) -> dict[str, UUID]:
+    """Return the customers known by these external ids; those in `seen` are created if new, as of their instant."""
+    known = await queries.find_by_external_ids(session, program_id=program_id, external_ids=named)
+    new = {external_id: ids.new() for external_id in seen if external_id not in known}
+    await queries.insert_customers(
+        session, program_id=program_id, created={new[external_id]: seen[external_id] for external_id in new}
+    )
+    await queries.insert_identifiers(
+        session,
+        program_id=program_id,
+        rows=[
+            (customer_id, IdentifierKind.EXTERNAL_ID, external_id, seen[external_id])
+            for external_id, customer_id in new.items()
+        ],
+    )
+    return known | new
+
+
+async def enrol_many(
+    session: AsyncSession, *, program_id: UUID, joining: Collection[tuple[UUID, datetime, str | None]]
+) -> None:
+    """Make customers known to be none into members: (customer, when, external id of the order they joined at)."""
+    await queries.insert_members(session, program_id=program_id, members=list(joining))
+
+
+async def customer_exists(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
+    return await queries.customer_exists(session, program_id=program_id, customer_id=customer_id)
+
+
+async def enrol(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    new_id: UUID,
+    identifiers: Identifiers,
+    person: Person,
+    order: str | None,
+    now: datetime,
+) -> UUID:
+    """Make a customer a member: the one these identifiers know, or a new one under `new_id`.
+
+    Raises AlreadyAMember, or IdentifierInUse when the identifiers belong to different customers.
+    """
+    known = await queries.find_customers(session, program_id=program_id, identifiers=list(identifiers.items()))
+    owners = set(known.values())
+    if len(owners) > 1:
+        raise IdentifierInUse(kinds=sorted(kind for kind, _ in known))
+    customer_id = owners.pop() if owners else new_id
+    if customer_id == new_id:
+        await queries.insert_customers(session, program_id=program_id, created={new_id: now})
+    missing = {kind: value for kind, value in identifiers.items() if (kind, value) not in known}
+    await _claim(session, program_id=program_id, customer_id=customer_id, identifiers=missing, now=now)
+    if not await queries.claim_membership(
+        session, program_id=program_id, customer_id=customer_id, order=order, now=now
+    ):
+        raise AlreadyAMember
+    if person != Person():
+        await queries.put_profile(
+            session, program_id=program_id, customer_id=customer_id, changes=vars(person), now=now
+        )
+    return customer_id
+
+
+async def get(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> View:
+    member = await queries.get_member(session, program_id=program_id, member_id=member_id)
+    return (await _views(session, program_id=program_id, members=[member]))[0]
+
+
+async def standing(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> Standing:
+    """Return where a member stands; raises MemberNotFound."""
+    found = await queries.list_standings(session, program_id=program_id, member_ids=[member_id])
+    if member_id not in found:
+        raise MemberNotFound
+    return found[member_id]
+
+
+async def standings(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> dict[UUID, Standing]:
+    """Return where those of these customers stand who are members."""
+    return await queries.list_standings(session, program_id=program_id, member_ids=member_ids)
+
+
+async def find_standing(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> Standing | None:
+    """Return where a customer stands as a member; None if they never enrolled."""
+    return (await queries.list_standings(session, program_id=program_id, member_ids=[customer_id])).get(customer_id)
+
+
+async def find_by(session: AsyncSession, *, program_id: UUID, kind: IdentifierKind, value: str) -> list[View]:
+    """Return the member known by an identifier, or nobody."""
+    known = await queries.find_customers(session, program_id=program_id, identifiers=[(kind, value)])
+    members = [
+        await queries.get_member(session, program_id=program_id, member_id=customer_id)
+        for customer_id in known.values()
+        if await find_standing(session, program_id=program_id, customer_id=customer_id)
+    ]
+    return await _views(session, program_id=program_id, members=members)
+
+
+async def page(session: AsyncSession, *, program_id: UUID, cursor: str | None, limit: int) -> Page[View]:
+    """List members in order of id."""
+    after = None
+    if cursor is not None and (after := ids.decode(paging.decode_cursor(cursor))) is None:
+        raise CursorInvalid
+    rows = await queries.list_members(session, program_id=program_id, after=after, limit=limit + 1)
+    cut = paging.page(rows, limit=limit, key=lambda member: ids.encode(member.id))
+    return Page(await _views(session, program_id=program_id, members=list(cut.data)), cut.has_more, cut.next_cursor)
+
+
+async def update(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    member_id: UUID,
+    identifiers: Mapping[IdentifierKind, str | None],
+    person: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Change identifiers (None removes one; the old one stays as history) and the personal fields that are named."""
+    await queries.lock_member(session, program_id=program_id, member_id=member_id)
+    if identifiers:
+        await queries.end_identifiers(
+            session, program_id=program_id, customer_id=member_id, kinds=list(identifiers), now=now
+        )
+        kept = {kind: value for kind, value in identifiers.items() if value is not None}
+        await _claim(session, program_id=program_id, customer_id=member_id, identifiers=kept, now=now)
+    if person:
+        await queries.put_profile(session, program_id=program_id, customer_id=member_id, changes=person, now=now)
+    await _tell(session, program_id=program_id, member_id=member_id, what="member.updated", now=now)
+
+
+async def change_status(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    member_id: UUID,
+    status: Status,
+    suspends: Suspends | None,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Suspend, reactivate or close; a closed membership stays closed."""
+    member = await queries.lock_member(session, program_id=program_id, member_id=member_id)
+    if member.status == Status.CLOSED:
+        raise MemberClosed
+    await queries.change_status(
+        session,
+        program_id=program_id,
+        member_id=member_id,
+        status=status,
+        suspends=suspends,
+        reason=reason,
+        actor=actor,
+        now=now,
+    )
+    await _tell(session, program_id=program_id, member_id=member_id, what=f"member.{status}", now=now)
+
+
+async def _views(session: AsyncSession, *, program_id: UUID, members: list[models.Member]) -> list[View]:
+    customer_ids = [member.id for member in members]
+    identifiers = await queries.list_identifiers(session, program_id=program_id, customer_ids=customer_ids)
+    people = await queries.list_profiles(session, program_id=program_id, customer_ids=customer_ids)
+    return [View(member, identifiers[member.id], people.get(member.id, Person())) for member in members]
+
+
+async def _claim(
+    session: AsyncSession, *, program_id: UUID, customer_id: UUID, identifiers: Identifiers, now: datetime
+) -> None:
+    others = await queries.claim_identifiers(
+        session, program_id=program_id, customer_id=customer_id, identifiers=identifiers, now=now
+    )
+    if others:
+        raise IdentifierInUse(kinds=[str(kind) for kind in others])
+
+
+async def _tell(session: AsyncSession, *, program_id: UUID, member_id: UUID, what: str, now: datetime) -> None:
+    await outbox.tell(
+        session, program_id=program_id, events=[Event(what, member_id, occurred_at=now, member_id=member_id)]
+    )

@@ -1,0 +1,58 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CHAR, CheckConstraint, ForeignKeyConstraint, Index, Integer, LargeBinary, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from loyalty.core.db import Row
+
+
+class Order(Row):
+    """What was bought, by members and by others. `customer_id` null: nobody is identified.
+
+    `email_digest` is a keyed hash, kept on unidentified orders for a later claim. `content_digest` tells whether the same external
+    id came back with other content. `rule_set_version` is null where nothing could be earned.
+    """
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "customer_id"], ["customers.program_id", "customers.id"]),
+        CheckConstraint("total_minor BETWEEN 0 AND 9007199254740991", name="total_in_bounds"),
+        CheckConstraint("paid_at IS NULL OR paid_at >= placed_at", name="paid_after_placed"),
+        Index("uq_orders_external_id", "program_id", "external_id", unique=True),
+        Index("ix_orders_customer", "program_id", "customer_id", "id"),
+        Index("ix_orders_placed", "program_id", "placed_at"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    external_id: Mapped[str]
+    customer_id: Mapped[UUID | None]
+    email_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    content_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    currency: Mapped[str] = mapped_column(CHAR(3))
+    total_minor: Mapped[int]
+    channel: Mapped[str | None]
+    placed_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    paid_at: Mapped[datetime | None]
+    paid_when_placed: Mapped[bool]
+    cancelled_at: Mapped[datetime | None]
+    imported: Mapped[bool]
+
+
+class OrderLine(Row):
+    __tablename__ = "order_lines"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
+        CheckConstraint("quantity > 0", name="quantity_positive"),
+        CheckConstraint("total_minor >= 0", name="total_not_negative"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    line: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    sku: Mapped[str]
+    category: Mapped[str | None]
+    quantity: Mapped[int] = mapped_column(Integer)
+    total_minor: Mapped[int]

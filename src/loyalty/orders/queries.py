@@ -1,0 +1,141 @@
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core.db import insert_rows
+from loyalty.orders import models
+from loyalty.orders.errors import OrderNotFound
+from loyalty.orders.rules import NewOrder
+
+
+async def insert_order(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> bool:
+    """Record an order; False if its external id is there already (a parallel one is waited for)."""
+    added = await session.execute(
+        insert(models.Order)
+        .values(_row(order, program_id))
+        .on_conflict_do_nothing(index_elements=["program_id", "external_id"])
+        .returning(models.Order.id)
+    )
+    if added.first() is None:
+        return False
+    await insert_rows(session, models.OrderLine, _lines(order, program_id))
+    return True
+
+
+async def insert_orders(session: AsyncSession, orders: Sequence[NewOrder], *, program_id: UUID) -> None:
+    """Record many orders known to be new."""
+    await insert_rows(session, models.Order, [_row(order, program_id) for order in orders])
+    await insert_rows(session, models.OrderLine, [line for order in orders for line in _lines(order, program_id)])
+
+
+async def get_order(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.Order:
+    return await _get(session, _order(program_id, order_id))
+
+
+async def lock_order(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.Order:
+    return await _get(session, _order(program_id, order_id).with_for_update())
+
+
+async def get_order_by_external_id(session: AsyncSession, *, program_id: UUID, external_id: str) -> models.Order:
+    order = models.Order
+    return await _get(session, select(order).where(order.program_id == program_id, order.external_id == external_id))
+
+
+async def list_digests(session: AsyncSession, *, program_id: UUID, external_ids: Collection[str]) -> dict[str, bytes]:
+    """Return the content digest of each of these orders that is there."""
+    order = models.Order
+    found = await session.execute(
+        select(order.external_id, order.content_digest).where(
+            order.program_id == program_id, order.external_id.in_(list(external_ids))
+        )
+    )
+    return {external_id: digest for external_id, digest in found}
+
+
+async def list_lines(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderLine]:
+    line = models.OrderLine
+    found = await session.execute(
+        select(line).where(line.program_id == program_id, line.order_id == order_id).order_by(line.line)
+    )
+    return list(found.scalars())
+
+
+async def list_orders(
+    session: AsyncSession, *, program_id: UUID, customer_id: UUID | None, before: UUID | None, limit: int
+) -> list[models.Order]:
+    """Return orders, the last recorded first."""
+    order = models.Order
+    query = select(order).where(order.program_id == program_id)
+    if customer_id is not None:
+        query = query.where(order.customer_id == customer_id)
+    if before is not None:
+        query = query.where(order.id < before)
+    return list((await session.execute(query.order_by(order.id.desc()).limit(limit))).scalars())
+
+
+async def customers_with_paid_orders(
+    session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID], other_than: UUID | None = None
+) -> set[UUID]:
+    """Return which of these customers have a paid order, not counting the one named."""
+    order = models.Order
+    query = select(order.customer_id).where(
+        order.program_id == program_id,
+        order.customer_id.in_(list(customer_ids)),
+        order.paid_at.is_not(None),
+        order.cancelled_at.is_(None),
+    )
+    if other_than is not None:
+        query = query.where(order.id != other_than)
+    return {found for found in (await session.execute(query.distinct())).scalars() if found is not None}
+
+
+async def set_paid(session: AsyncSession, *, program_id: UUID, order_id: UUID, paid_at: datetime) -> None:
+    await session.execute(
+        update(models.Order)
+        .where(models.Order.program_id == program_id, models.Order.id == order_id)
+        .values(paid_at=paid_at)
+    )
+
+
+def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
+    return {
+        "program_id": program_id,
+        "id": order.id,
+        "external_id": order.external_id,
+        "customer_id": order.customer_id,
+        "email_digest": order.email_digest,
+        "content_digest": order.content_digest,
+        "currency": order.currency,
+        "total_minor": order.total_minor,
+        "channel": order.channel,
+        "placed_at": order.placed_at,
+        "recorded_at": order.recorded_at,
+        "paid_at": order.placed_at if order.paid else None,
+        "paid_when_placed": order.paid,
+        "cancelled_at": None,
+        "imported": order.imported,
+    }
+
+
+def _lines(order: NewOrder, program_id: UUID) -> list[dict[str, Any]]:
+    return [
+        {"program_id": program_id, "order_id": order.id, "line": number, **asdict(line)}
+        for number, line in enumerate(order.lines, start=1)
+    ]
+
+
+def _order(program_id: UUID, order_id: UUID) -> Any:
+    return select(models.Order).where(models.Order.program_id == program_id, models.Order.id == order_id)
+
+
+async def _get(session: AsyncSession, query: Any) -> models.Order:
+    order: models.Order | None = (await session.execute(query)).scalar_one_or_none()
+    if order is None:
+        raise OrderNotFound
+    return order

@@ -1,0 +1,30 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from loyalty.core.db import Row
+
+
+class Event(Row):
+    """An effect to tell the world. Written unnumbered with the effect; one relay per program numbers them afterwards, gap-free.
+
+    `version` is the wallet's version where the effect moved points: it orders one member's events.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("uq_events_number", "program_id", "number", unique=True, postgresql_where=text("number IS NOT NULL")),
+        Index("ix_events_unnumbered", "program_id", "id", postgresql_where=text("number IS NULL")),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    subject_id: Mapped[UUID]
+    member_id: Mapped[UUID | None]
+    version: Mapped[int | None]
+    occurred_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    number: Mapped[int | None]

@@ -1,0 +1,74 @@
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import ids
+from loyalty.core.db import insert_rows
+from loyalty.outbox import models
+from loyalty.outbox.rules import Event
+
+
+async def append_events(
+    session: AsyncSession, *, program_id: UUID, events: Sequence[Event], recorded_at: datetime | None = None
+) -> None:
+    await insert_rows(
+        session,
+        models.Event,
+        [
+            {
+                "program_id": program_id,
+                "id": ids.new(),
+                "type": event.type,
+                "subject_id": event.subject_id,
+                "member_id": event.member_id,
+                "version": event.version,
+                "occurred_at": event.occurred_at,
+                "recorded_at": recorded_at or event.occurred_at,
+                "number": None,
+            }
+            for event in events
+        ],
+    )
+
+
+async def lock_relay(session: AsyncSession, *, program_id: UUID) -> None:
+    """Let only one transaction at a time number this program's events; released with the transaction."""
+    key = int.from_bytes(program_id.bytes[8:], signed=True)
+    await session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+async def number_events(session: AsyncSession, *, program_id: UUID, limit: int) -> int:
+    """Give the next numbers to unnumbered events, oldest id first; return how many got one."""
+    numbered = await session.execute(
+        text(
+            """
+            WITH last AS (
+                SELECT coalesce(max(number), 0) AS number FROM events
+                WHERE program_id = :program_id AND number IS NOT NULL
+            ), next AS (
+                SELECT id, row_number() OVER (ORDER BY id) AS position FROM (
+                    SELECT id FROM events WHERE program_id = :program_id AND number IS NULL ORDER BY id LIMIT :limit
+                ) AS oldest
+            )
+            UPDATE events SET number = last.number + next.position
+            FROM last, next
+            WHERE events.program_id = :program_id AND events.id = next.id AND events.number IS NULL
+            RETURNING 1
+            """
+        ),
+        {"program_id": program_id, "limit": limit},
+    )
+    return len(numbered.all())
+
+
+async def list_events(session: AsyncSession, *, program_id: UUID, after: int, limit: int) -> list[models.Event]:
+    found = await session.execute(
+        select(models.Event)
+        .where(models.Event.program_id == program_id, models.Event.number > after)
+        .order_by(models.Event.number)
+        .limit(limit)
+    )
+    return list(found.scalars())

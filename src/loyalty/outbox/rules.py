@@ -1,0 +1,14 @@
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Event:
+    """`type` is noun.verb-in-the-past; `subject_id` is the thing it happened to."""
+
+    type: str
+    subject_id: UUID
+    occurred_at: datetime
+    member_id: UUID | None = None
+    version: int | None = None

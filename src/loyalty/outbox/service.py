@@ -1,0 +1,33 @@
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import paging
+from loyalty.core.paging import CursorInvalid, Page
+from loyalty.outbox import models, queries
+from loyalty.outbox.rules import Event
+
+
+async def tell(
+    session: AsyncSession, *, program_id: UUID, events: Sequence[Event], recorded_at: datetime | None = None
+) -> None:
+    """Record effects to be told, in this transaction; `recorded_at` is when they happened unless given."""
+    if events:
+        await queries.append_events(session, program_id=program_id, events=events, recorded_at=recorded_at)
+
+
+async def relay(session: AsyncSession, *, program_id: UUID, limit: int = 1000) -> int:
+    """Number up to `limit` waiting events of a program; return how many. Safe to run beside another relay."""
+    await queries.lock_relay(session, program_id=program_id)
+    return await queries.number_events(session, program_id=program_id, limit=limit)
+
+
+async def page(session: AsyncSession, *, program_id: UUID, cursor: str | None, limit: int) -> Page[models.Event]:
+    """List numbered events, oldest first."""
+    after = paging.decode_cursor(cursor) if cursor else "0"
+    if not after.isdecimal():
+        raise CursorInvalid
+    rows = await queries.list_events(session, program_id=program_id, after=int(after), limit=limit + 1)
+    return paging.page(rows, limit=limit, key=lambda event: str(event.number))

@@ -1,0 +1,173 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from loyalty.core.db import Row
+from loyalty.points.rules import Account, EntryKind
+
+
+def _one_of(column: str, values: type[EntryKind] | type[Account]) -> str:
+    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
+
+
+class Wallet(Row):
+    """A member's balances in one unit: a cache of the entries, and the row that every movement locks.
+
+    `last_at` is the instant of the newest entry: time never runs backwards in a wallet. `next_due_at` is when its next lot
+    activates or expires by date.
+    """
+
+    __tablename__ = "wallets"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "member_id"], ["members.program_id", "members.id"]),
+        CheckConstraint("pending >= 0 AND available >= 0 AND held >= 0 AND debt >= 0", name="nothing_negative"),
+        CheckConstraint("version >= 0", name="version_not_negative"),
+        Index("ix_wallets_due", "program_id", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit: Mapped[str] = mapped_column(primary_key=True)
+    pending: Mapped[int]
+    available: Mapped[int]
+    held: Mapped[int]
+    debt: Mapped[int]
+    version: Mapped[int]
+    last_at: Mapped[datetime]
+    next_due_at: Mapped[datetime | None]
+
+
+class Entry(Row):
+    """One movement of points between two accounts: double entry in one row. Only ever appended.
+
+    No foreign key points here: a check of one takes a row lock, which needs the right to update, and nobody has that right on this
+    table. `ledger verify` proves the links instead.
+    """
+
+    __tablename__ = "entries"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["program_id", "member_id", "unit"], ["wallets.program_id", "wallets.member_id", "wallets.unit"]
+        ),
+        CheckConstraint("points > 0 AND points <= 9007199254740991", name="points_in_bounds"),
+        CheckConstraint("from_account <> to_account", name="two_accounts"),
+        CheckConstraint(_one_of("from_account", Account), name="from_account_known"),
+        CheckConstraint(_one_of("to_account", Account), name="to_account_known"),
+        CheckConstraint(_one_of("kind", EntryKind), name="kind_known"),
+        Index("uq_entries_version", "program_id", "member_id", "unit", "version", unique=True),
+        Index("ix_entries_source", "program_id", "source_id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID]
+    unit: Mapped[str]
+    version: Mapped[int]
+    kind: Mapped[str]
+    from_account: Mapped[str]
+    to_account: Mapped[str]
+    points: Mapped[int]
+    balance_after: Mapped[int]
+    available_after: Mapped[int]
+    source_id: Mapped[UUID]
+    corrects_id: Mapped[UUID | None]
+    occurred_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+
+
+class Lot(Row):
+    """Points credited together, with their own activation and expiry. `remaining` falls as they are spent."""
+
+    __tablename__ = "lots"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["program_id", "member_id", "unit"], ["wallets.program_id", "wallets.member_id", "wallets.unit"]
+        ),
+        CheckConstraint("remaining BETWEEN 0 AND granted", name="remaining_in_bounds"),
+        CheckConstraint("reserved BETWEEN 0 AND remaining", name="reserved_in_bounds"),
+        CheckConstraint("expires_at IS NULL OR expires_at > earned_at", name="expires_after_earned"),
+        Index(
+            "ix_lots_spendable",
+            "program_id",
+            "member_id",
+            "unit",
+            "expires_at",
+            "id",
+            postgresql_where=text("remaining > 0"),
+        ),
+        Index("ix_lots_source", "program_id", "source_id"),
+        {"postgresql_with": {"fillfactor": 80}},
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID]
+    unit: Mapped[str]
+    entry_id: Mapped[UUID]
+    source_id: Mapped[UUID]
+    granted: Mapped[int]
+    remaining: Mapped[int]
+    reserved: Mapped[int]
+    earned_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+
+
+class Allocation(Row):
+    """Which lot an entry touched: negative took points out of it, positive put them back. Only ever appended."""
+
+    __tablename__ = "allocations"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "lot_id"], ["lots.program_id", "lots.id"]),
+        CheckConstraint("points <> 0", name="points_not_zero"),
+        Index("ix_allocations_lot", "program_id", "lot_id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    entry_id: Mapped[UUID] = mapped_column(primary_key=True)
+    lot_id: Mapped[UUID] = mapped_column(primary_key=True)
+    points: Mapped[int]
+
+
+class Hold(Row):
+    """Points locked across all carts until captured, released, or past `expires_at`; its reservations name the lots."""
+
+    __tablename__ = "holds"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["program_id", "member_id", "unit"], ["wallets.program_id", "wallets.member_id", "wallets.unit"]
+        ),
+        CheckConstraint("points > 0", name="points_positive"),
+        CheckConstraint("captured BETWEEN 0 AND points", name="captured_in_bounds"),
+        CheckConstraint("expires_at > created_at", name="expires_after_created"),
+        Index("ix_holds_live", "program_id", "member_id", "unit", postgresql_where=text("ended_at IS NULL")),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID]
+    unit: Mapped[str]
+    points: Mapped[int]
+    captured: Mapped[int]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class HoldReservation(Row):
+    """How many points of which lot a hold has locked."""
+
+    __tablename__ = "hold_reservations"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "hold_id"], ["holds.program_id", "holds.id"]),
+        ForeignKeyConstraint(["program_id", "lot_id"], ["lots.program_id", "lots.id"]),
+        CheckConstraint("points > 0", name="points_positive"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    hold_id: Mapped[UUID] = mapped_column(primary_key=True)
+    lot_id: Mapped[UUID] = mapped_column(primary_key=True)
+    points: Mapped[int]

@@ -1,0 +1,55 @@
+from litestar import Controller, get
+from litestar.datastructures import State
+
+from loyalty.access.guards import Caller
+from loyalty.access.rules import Scope
+from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
+from loyalty.core.web import Session, problems
+from loyalty.members import service as members
+from loyalty.points import service as points
+from loyalty.points.routes import UnitParameter
+from loyalty.points.rules import WalletKey
+from loyalty.points.schemas import EntryPage, entry_page
+from loyalty.profiles.schemas import MeOut, OfferPage, me_out, offer_page
+from loyalty.referrals import service as referrals
+from loyalty.referrals.schemas import code_list
+from loyalty.rewards import service as rewards
+
+
+class MeRoutes(Controller):
+    path = "/v1/me"
+    tags = ("Me",)
+
+    @get("/", operation_id="get_me", scope=Scope.ME_READ, responses=problems(403, 404))
+    async def read(self, caller: Caller, session: Session, state: State) -> MeOut:
+        """Read one's own standing, balances and codes."""
+        program = caller.program
+        standing = await members.standing(session, program_id=program.id, member_id=caller.member)
+        codes = await referrals.member_codes(session, program_id=program.id, member_id=caller.member)
+        return me_out(
+            standing,
+            wallets=await points.wallets(session, program_id=program.id, member_id=caller.member),
+            codes=code_list(codes, slug=program.slug, public_url=state.settings.public_url).data,
+        )
+
+    @get("/entries", operation_id="list_my_entries", scope=Scope.ME_READ, responses=problems(403))
+    async def entries(
+        self,
+        caller: Caller,
+        session: Session,
+        unit: UnitParameter = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> EntryPage:
+        """List what moved one's points, the newest first."""
+        key = WalletKey(caller.program.id, caller.member, unit or caller.program.rules.unit)
+        return entry_page(await points.entries(session, key=key, cursor=cursor, limit=limit))
+
+    @get("/rewards", operation_id="list_my_rewards", scope=Scope.ME_READ, responses=problems(403))
+    async def offers(
+        self, caller: Caller, session: Session, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> OfferPage:
+        """List the rewards offered, and how many points each still lacks."""
+        page = await rewards.page(session, program_id=caller.program.id, offered_only=True, cursor=cursor, limit=limit)
+        own = await points.wallets(session, program_id=caller.program.id, member_id=caller.member)
+        return offer_page(page, wallets=own)

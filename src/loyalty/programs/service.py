@@ -1,0 +1,71 @@
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import ids
+from loyalty.core.clock import rfc3339
+from loyalty.programs import queries
+from loyalty.programs.errors import ClockWouldRunBackwards, LiveProgramHasNoTestClock, ProgramNotFound, SlugTaken
+from loyalty.programs.rules import Mode, Program, ProgramRules
+
+
+async def create(
+    session: AsyncSession,
+    *,
+    slug: str,
+    name: str,
+    mode: Mode,
+    rules: ProgramRules,
+    clock_at: datetime | None,
+    actor: str,
+    now: datetime,
+) -> Program:
+    """Create a program; a test program may begin with its clock at any instant."""
+    if clock_at is not None and mode is not Mode.TEST:
+        raise LiveProgramHasNoTestClock
+    program = Program(ids.new(), slug, name, mode, clock_at, 1, rules)
+    if not await queries.insert_program(session, program, now=now):
+        raise SlugTaken(slug=slug)
+    await queries.append_settings(session, program, actor=actor, now=now)
+    return program
+
+
+async def get(session: AsyncSession, *, program_id: UUID) -> Program:
+    return await queries.get_program(session, program_id=program_id)
+
+
+async def get_by_slug(session: AsyncSession, *, slug: str) -> Program:
+    program = await queries.find_program(session, slug=slug)
+    if program is None:
+        raise ProgramNotFound
+    return program
+
+
+async def change_settings(
+    session: AsyncSession, *, program_id: UUID, name: str | None, changes: dict[str, object], actor: str, now: datetime
+) -> Program:
+    """Put a new version of the settings in force; what is not named stays."""
+    program = await queries.lock_program(session, program_id=program_id)
+    changed = replace(
+        program,
+        name=name or program.name,
+        settings_version=program.settings_version + 1,
+        rules=replace(program.rules, **changes),  # type: ignore[arg-type]  # the schema has typed each of them
+    )
+    await queries.append_settings(session, changed, actor=actor, now=now)
+    await queries.update_program(session, changed)
+    return changed
+
+
+async def advance_clock(session: AsyncSession, *, program_id: UUID, to: datetime) -> Program:
+    """Move a test program's clock forward."""
+    program = await queries.lock_program(session, program_id=program_id)
+    if program.mode is not Mode.TEST:
+        raise LiveProgramHasNoTestClock
+    if program.clock_at is not None and to < program.clock_at:
+        raise ClockWouldRunBackwards(clock_at=rfc3339(program.clock_at))
+    moved = replace(program, clock_at=to)
+    await queries.update_program(session, moved)
+    return moved

@@ -1,0 +1,46 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from loyalty.core.db import Row
+
+
+class Redemption(Row):
+    """Points given for a reward. Its id is the coupon's id too: one makes the other."""
+
+    __tablename__ = "redemptions"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "member_id"], ["members.program_id", "members.id"]),
+        ForeignKeyConstraint(["program_id", "id"], ["coupons.program_id", "coupons.id"]),
+        CheckConstraint("points > 0", name="points_positive"),
+        Index("ix_redemptions_member", "program_id", "member_id", "id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID]
+    reward_id: Mapped[UUID]
+    unit: Mapped[str]
+    points: Mapped[int]
+    entry_id: Mapped[UUID]
+    redeemed_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+
+
+class RedemptionCancellation(Row):
+    """That a redemption was undone, by whom, and the entry that put its points back. The key makes it once."""
+
+    __tablename__ = "redemption_cancellations"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "redemption_id"], ["redemptions.program_id", "redemptions.id"]),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    redemption_id: Mapped[UUID] = mapped_column(primary_key=True)
+    entry_id: Mapped[UUID]
+    actor: Mapped[str]
+    reason: Mapped[str | None]
+    cancelled_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]

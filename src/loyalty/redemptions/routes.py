@@ -1,0 +1,181 @@
+from litestar import Controller, Response, get, post
+from litestar.params import FromPath, JSONBody
+
+from loyalty.access.guards import Call, Caller, Now
+from loyalty.access.rules import Scope
+from loyalty.core import ids
+from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
+from loyalty.core.web import Session, answer, problems
+from loyalty.members import service as members
+from loyalty.members.schemas import member_id_of
+from loyalty.redemptions import service as redemptions
+from loyalty.redemptions.errors import RedemptionNotFound
+from loyalty.redemptions.schemas import (
+    CancellationIn,
+    OwnRedemptionIn,
+    RedemptionIn,
+    RedemptionOut,
+    RedemptionPage,
+    redeemed_out,
+    redemption_out,
+    redemption_page,
+)
+
+
+class RedemptionRoutes(Controller):
+    """Redemptions on a member's behalf, by the storefront or support."""
+
+    path = "/v1"
+    tags = ("Redemptions",)
+
+    @post(
+        "/redemptions",
+        operation_id="create_redemption",
+        scope=Scope.REDEMPTIONS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def redeem(
+        self, data: JSONBody[RedemptionIn], caller: Caller, call: Call, session: Session, now: Now
+    ) -> Response[RedemptionOut]:
+        """Redeem a reward for a member's points; the reply carries its coupon."""
+        done = await redemptions.redeem(
+            session,
+            program_id=caller.program.id,
+            call=call,
+            member_id=data.member_id,
+            reward_id=data.reward_id,
+            now=now,
+        )
+        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        return answer(redeemed_out(view), done)
+
+    @post(
+        "/redemptions/{redemption_id:str}/cancellation",
+        operation_id="create_redemption_cancellation",
+        scope=Scope.REDEMPTIONS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def cancel(
+        self,
+        redemption_id: FromPath[str],
+        data: JSONBody[CancellationIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+    ) -> Response[RedemptionOut]:
+        """Undo a redemption whose coupon is unused: its points return to the very lots they came from."""
+        done = await redemptions.cancel(
+            session,
+            program_id=caller.program.id,
+            call=call,
+            redemption_id=_redemption_id(redemption_id),
+            member_id=None,
+            actor=caller.actor,
+            reason=data.reason,
+            now=now,
+        )
+        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        return answer(redemption_out(view), done)
+
+    @get(
+        "/redemptions/{redemption_id:str}",
+        operation_id="get_redemption",
+        scope=Scope.MEMBERS_READ,
+        responses=problems(403, 404),
+    )
+    async def read(self, redemption_id: FromPath[str], caller: Caller, session: Session) -> RedemptionOut:
+        """Read a redemption."""
+        parsed = _redemption_id(redemption_id)
+        return redemption_out(await redemptions.get(session, program_id=caller.program.id, redemption_id=parsed))
+
+    @get(
+        "/members/{member_id:str}/redemptions",
+        operation_id="list_member_redemptions",
+        scope=Scope.MEMBERS_READ,
+        responses=problems(403, 404),
+    )
+    async def listing(
+        self,
+        member_id: FromPath[str],
+        caller: Caller,
+        session: Session,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> RedemptionPage:
+        """List a member's redemptions, the newest first."""
+        parsed = member_id_of(member_id)
+        await members.standing(session, program_id=caller.program.id, member_id=parsed)
+        page = await redemptions.page(
+            session, program_id=caller.program.id, member_id=parsed, cursor=cursor, limit=limit
+        )
+        return redemption_page(page)
+
+
+class OwnRedemptionRoutes(Controller):
+    """A member's own redemptions."""
+
+    path = "/v1/me/redemptions"
+    tags = ("Me",)
+
+    @get("/", operation_id="list_my_redemptions", scope=Scope.ME_READ, responses=problems(403))
+    async def listing(
+        self, caller: Caller, session: Session, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> RedemptionPage:
+        """List one's redemptions, the newest first."""
+        page = await redemptions.page(
+            session, program_id=caller.program.id, member_id=caller.member, cursor=cursor, limit=limit
+        )
+        return redemption_page(page)
+
+    @post("/", operation_id="create_my_redemption", scope=Scope.ME_WRITE, responses=problems(403, 404, 409, 422, 503))
+    async def redeem(
+        self, data: JSONBody[OwnRedemptionIn], caller: Caller, call: Call, session: Session, now: Now
+    ) -> Response[RedemptionOut]:
+        """Redeem a reward for one's points; the reply carries its coupon."""
+        done = await redemptions.redeem(
+            session,
+            program_id=caller.program.id,
+            call=call,
+            member_id=caller.member,
+            reward_id=data.reward_id,
+            now=now,
+        )
+        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        return answer(redeemed_out(view), done)
+
+    @post(
+        "/{redemption_id:str}/cancellation",
+        operation_id="create_my_redemption_cancellation",
+        scope=Scope.ME_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def cancel(
+        self,
+        redemption_id: FromPath[str],
+        data: JSONBody[CancellationIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+    ) -> Response[RedemptionOut]:
+        """Undo a redemption whose coupon is unused."""
+        done = await redemptions.cancel(
+            session,
+            program_id=caller.program.id,
+            call=call,
+            redemption_id=_redemption_id(redemption_id),
+            member_id=caller.member,
+            actor=caller.actor,
+            reason=data.reason,
+            now=now,
+        )
+        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        return answer(redemption_out(view), done)
+
+
+def _redemption_id(text: str) -> ids.UUID:
+    redemption_id = ids.parse("red", text)
+    if redemption_id is None:
+        raise RedemptionNotFound
+    return redemption_id

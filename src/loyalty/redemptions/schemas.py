@@ -1,0 +1,75 @@
+from typing import Annotated
+
+import msgspec
+
+from loyalty.core import ids
+from loyalty.core.clock import rfc3339
+from loyalty.core.fields import Body, public_id, text
+from loyalty.core.paging import Page
+from loyalty.redemptions.service import View
+
+
+class OwnRedemptionIn(Body):
+    """The reward that the member wants."""
+
+    reward_id: public_id("rew")  # type: ignore[valid-type]
+
+
+class RedemptionIn(OwnRedemptionIn):
+    """The reward, and for which member."""
+
+    member_id: public_id("mem")  # type: ignore[valid-type]
+
+
+class CancellationIn(Body):
+    reason: Annotated[str, text(longest=500)] | None = None
+
+
+class CouponOut(msgspec.Struct):
+    """A unique code that stands for the reward; `expires_at` null means never."""
+
+    code: str
+    expires_at: str | None
+
+
+class RedemptionOut(msgspec.Struct):
+    """Points given for a reward. `balance_after` is the balance that the spend left; `cancelled_at` null: not cancelled."""
+
+    id: str
+    member_id: str
+    reward_id: str
+    points: int
+    unit: str
+    coupon: CouponOut
+    balance_after: int
+    redeemed_at: str
+    cancelled_at: str | None
+
+
+class RedemptionPage(msgspec.Struct):
+    data: list[RedemptionOut]
+    has_more: bool
+    next_cursor: str | None
+
+
+def redemption_out(view: View) -> RedemptionOut:
+    return RedemptionOut(
+        id=ids.public("red", view.redemption.id),
+        member_id=ids.public("mem", view.redemption.member_id),
+        reward_id=ids.public("rew", view.redemption.reward_id),
+        points=view.redemption.points,
+        unit=view.redemption.unit,
+        coupon=CouponOut(view.coupon.code, view.coupon.expires_at and rfc3339(view.coupon.expires_at)),
+        balance_after=view.balance_after,
+        redeemed_at=rfc3339(view.redemption.redeemed_at),
+        cancelled_at=view.cancellation and rfc3339(view.cancellation.cancelled_at),
+    )
+
+
+def redeemed_out(view: View) -> RedemptionOut:
+    """Show a redemption as it was made, so that a repeated request hears what the first one heard."""
+    return msgspec.structs.replace(redemption_out(view), cancelled_at=None)
+
+
+def redemption_page(page: Page[View]) -> RedemptionPage:
+    return RedemptionPage([redemption_out(view) for view in page.data], page.has_more, page.next_cursor)

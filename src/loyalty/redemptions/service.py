@@ -1,0 +1,153 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import idempotency, ids, paging
+from loyalty.core.idempotency import Call, Claim
+from loyalty.core.paging import CursorInvalid, Page
+from loyalty.members import service as members
+from loyalty.members.errors import MemberMayNotBurn
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
+from loyalty.points import service as points
+from loyalty.points.rules import WalletKey
+from loyalty.redemptions import models, queries
+from loyalty.redemptions.errors import RedemptionAlreadyCancelled
+from loyalty.rewards import models as reward_models
+from loyalty.rewards import service as rewards
+
+
+@dataclass(frozen=True)
+class View:
+    """A redemption with its coupon, the balance its entry left, and its cancellation if there is one."""
+
+    redemption: models.Redemption
+    coupon: reward_models.Coupon
+    cancellation: models.RedemptionCancellation | None
+    balance_after: int
+
+
+async def redeem(
+    session: AsyncSession, *, program_id: UUID, call: Call, member_id: UUID, reward_id: UUID, now: datetime
+) -> Claim:
+    """Take a reward's cost from the member and give its coupon, once. Locks the wallet first, the stock last.
+
+    Raises NotEnoughPoints, OutOfStock, RewardRetired, MemberMayNotBurn.
+    """
+    claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
+    if claim.replayed:
+        return claim
+    if not (await members.standing(session, program_id=program_id, member_id=member_id)).may_burn:
+        raise MemberMayNotBurn
+    reward = await rewards.offered(session, program_id=program_id, reward_id=reward_id)
+    wallet = WalletKey(program_id, member_id, reward.unit)
+    book = await points.open_book(session, keys=[wallet], now=now)
+    entry = await points.spend(session, book, key=wallet, points=reward.cost_points, source_id=claim.resource_id)
+    await points.post(session, book)
+    await rewards.issue(session, reward=reward, coupon_id=claim.resource_id, member_id=member_id, now=now)
+    await queries.insert_redemption(
+        session,
+        program_id=program_id,
+        redemption_id=claim.resource_id,
+        member_id=member_id,
+        reward_id=reward_id,
+        unit=reward.unit,
+        points=reward.cost_points,
+        entry_id=entry.id,
+        now=now,
+    )
+    await _tell(
+        session, program_id=program_id, redemption_id=claim.resource_id, member_id=member_id, what="redeemed", now=now
+    )
+    return claim
+
+
+async def cancel(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    call: Call,
+    redemption_id: UUID,
+    member_id: UUID | None,
+    actor: str,
+    reason: str | None,
+    now: datetime,
+) -> Claim:
+    """Undo a redemption whose coupon is unused: points go back into the very lots they came from, the unit to the stock.
+
+    With `member_id` only that member's own redemption is found. Raises RedemptionAlreadyCancelled, CouponUsed.
+    """
+    claim = await idempotency.claim(session, call=call, resource_id=redemption_id, now=now)
+    redemption = await queries.get_redemption(
+        session, program_id=program_id, redemption_id=redemption_id, member_id=member_id
+    )
+    if claim.replayed:
+        return claim
+    wallet = WalletKey(program_id, redemption.member_id, redemption.unit)
+    book = await points.open_book(session, keys=[wallet], now=now)
+    if await queries.list_cancellations(session, program_id=program_id, redemption_ids=[redemption_id]):
+        raise RedemptionAlreadyCancelled
+    await rewards.take_back(
+        session, program_id=program_id, coupon_id=redemption_id, reward_id=redemption.reward_id, now=now
+    )
+    entry = await points.undo_spend(session, book, entry_id=redemption.entry_id)
+    await points.post(session, book)
+    await queries.insert_cancellation(
+        session,
+        program_id=program_id,
+        redemption_id=redemption_id,
+        entry_id=entry.id,
+        actor=actor,
+        reason=reason,
+        now=now,
+    )
+    await _tell(
+        session,
+        program_id=program_id,
+        redemption_id=redemption_id,
+        member_id=redemption.member_id,
+        what="cancelled",
+        now=now,
+    )
+    return claim
+
+
+async def get(session: AsyncSession, *, program_id: UUID, redemption_id: UUID, member_id: UUID | None = None) -> View:
+    """Return one redemption; with a member named, only that member's own."""
+    row = await queries.get_redemption(session, program_id=program_id, redemption_id=redemption_id, member_id=member_id)
+    return (await _views(session, program_id=program_id, rows=[row]))[0]
+
+
+async def page(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, cursor: str | None, limit: int
+) -> Page[View]:
+    """List a member's redemptions, the newest first."""
+    before = None
+    if cursor is not None and (before := ids.decode(paging.decode_cursor(cursor))) is None:
+        raise CursorInvalid
+    rows = await queries.list_redemptions(
+        session, program_id=program_id, member_id=member_id, before=before, limit=limit + 1
+    )
+    cut = paging.page(rows, limit=limit, key=lambda row: ids.encode(row.id))
+    return Page(await _views(session, program_id=program_id, rows=cut.data), cut.has_more, cut.next_cursor)
+
+
+async def _views(session: AsyncSession, *, program_id: UUID, rows: Sequence[models.Redemption]) -> list[View]:
+    keys = [row.id for row in rows]
+    coupons = await rewards.coupons(session, program_id=program_id, coupon_ids=keys)
+    cancelled = await queries.list_cancellations(session, program_id=program_id, redemption_ids=keys)
+    entries = await points.entries_by_id(session, program_id=program_id, entry_ids=[row.entry_id for row in rows])
+    return [View(row, coupons[row.id], cancelled.get(row.id), entries[row.entry_id].balance_after) for row in rows]
+
+
+async def _tell(
+    session: AsyncSession, *, program_id: UUID, redemption_id: UUID, member_id: UUID, what: str, now: datetime
+) -> None:
+    await outbox.tell(
+        session,
+        program_id=program_id,
+        events=[Event(f"redemption.{what}", redemption_id, occurred_at=now, member_id=member_id)],
+    )

@@ -1,0 +1,1 @@
+"""The catalogue: what points can be given for, its stock, and the coupons that stand for it."""

@@ -1,0 +1,21 @@
+from loyalty.core.errors import Conflict, NotFound
+
+
+class RewardNotFound(NotFound):
+    """There is no such reward in this program."""
+
+
+class RewardRetired(Conflict):
+    """This reward is no longer offered."""
+
+
+class OutOfStock(Conflict):
+    """The last of this reward is gone."""
+
+
+class CouponUsed(Conflict):
+    """The coupon was used already."""
+
+
+class CouponCodesExhausted(Conflict):
+    """No free coupon code was found."""

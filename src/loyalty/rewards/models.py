@@ -1,0 +1,59 @@
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from loyalty.core.db import Row
+
+
+class Reward(Row):
+    """A catalogue item. `stock_left` null means unlimited; `coupon_days` null means that its coupons never expire."""
+
+    __tablename__ = "rewards"
+    __table_args__ = (
+        CheckConstraint(
+            "kind IN ('amount_off', 'percent_off', 'free_product', 'free_shipping', 'gift_card', 'perk')",
+            name="kind_known",
+        ),
+        CheckConstraint("cost_points > 0", name="cost_positive"),
+        CheckConstraint("stock_left >= 0", name="stock_not_negative"),
+        CheckConstraint("coupon_days > 0", name="coupon_days_positive"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    kind: Mapped[str]
+    value: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    unit: Mapped[str]
+    cost_points: Mapped[int]
+    stock_left: Mapped[int | None]
+    coupon_days: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+
+
+class Coupon(Row):
+    """A unique code that stands for a reward in one member's hand."""
+
+    __tablename__ = "coupons"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "reward_id"], ["rewards.program_id", "rewards.id"]),
+        ForeignKeyConstraint(["program_id", "member_id"], ["members.program_id", "members.id"]),
+        CheckConstraint("used_at IS NULL OR voided_at IS NULL", name="used_or_voided"),
+        Index("uq_coupons_code", "program_id", "code", unique=True),
+        Index("ix_coupons_member", "program_id", "member_id", "id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    code: Mapped[str]
+    reward_id: Mapped[UUID]
+    member_id: Mapped[UUID]
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]
+    voided_at: Mapped[datetime | None]

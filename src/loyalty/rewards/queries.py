@@ -1,0 +1,121 @@
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.rewards import models
+from loyalty.rewards.errors import RewardNotFound
+
+
+async def insert_reward(session: AsyncSession, reward: models.Reward) -> None:
+    session.add(reward)
+    await session.flush()
+
+
+async def get_reward(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> models.Reward:
+    reward = models.Reward
+    found = await session.execute(select(reward).where(reward.program_id == program_id, reward.id == reward_id))
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise RewardNotFound
+    return row
+
+
+async def list_rewards(
+    session: AsyncSession, *, program_id: UUID, offered_only: bool, after: UUID | None, limit: int
+) -> list[models.Reward]:
+    reward = models.Reward
+    query = select(reward).where(reward.program_id == program_id)
+    if offered_only:
+        query = query.where(reward.retired_at.is_(None))
+    if after is not None:
+        query = query.where(reward.id > after)
+    return list((await session.execute(query.order_by(reward.id).limit(limit))).scalars())
+
+
+async def take_stock(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> bool:
+    """Take one unit where stock is counted; False if none is left. The row stays locked until the transaction ends."""
+    reward = models.Reward
+    taken = await session.execute(
+        update(reward)
+        .where(reward.program_id == program_id, reward.id == reward_id, reward.stock_left > 0)
+        .values(stock_left=reward.stock_left - 1)
+        .returning(reward.id)
+    )
+    return taken.first() is not None
+
+
+async def put_stock_back(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> None:
+    reward = models.Reward
+    await session.execute(
+        update(reward)
+        .where(reward.program_id == program_id, reward.id == reward_id, reward.stock_left.is_not(None))
+        .values(stock_left=reward.stock_left + 1)
+    )
+
+
+async def update_reward(session: AsyncSession, *, program_id: UUID, reward_id: UUID, changes: dict[str, Any]) -> None:
+    reward = models.Reward
+    await session.execute(
+        update(reward).where(reward.program_id == program_id, reward.id == reward_id).values(**changes)
+    )
+
+
+async def insert_coupon(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    coupon_id: UUID,
+    code: str,
+    reward_id: UUID,
+    member_id: UUID,
+    issued_at: datetime,
+    expires_at: datetime | None,
+) -> bool:
+    """Add a coupon; False if its code is taken."""
+    added = await session.execute(
+        insert(models.Coupon)
+        .values(
+            program_id=program_id,
+            id=coupon_id,
+            code=code,
+            reward_id=reward_id,
+            member_id=member_id,
+            issued_at=issued_at,
+            expires_at=expires_at,
+        )
+        .on_conflict_do_nothing(index_elements=["program_id", "code"])
+        .returning(models.Coupon.id)
+    )
+    return added.first() is not None
+
+
+async def list_coupons(
+    session: AsyncSession, *, program_id: UUID, coupon_ids: Collection[UUID]
+) -> dict[UUID, models.Coupon]:
+    coupon = models.Coupon
+    found = await session.execute(
+        select(coupon).where(coupon.program_id == program_id, coupon.id.in_(list(coupon_ids)))
+    )
+    return {row.id: row for row in found.scalars()}
+
+
+async def void_coupon(session: AsyncSession, *, program_id: UUID, coupon_id: UUID, at: datetime) -> bool:
+    """Void a coupon that was neither used nor voided; False otherwise."""
+    coupon = models.Coupon
+    voided = await session.execute(
+        update(coupon)
+        .where(
+            coupon.program_id == program_id,
+            coupon.id == coupon_id,
+            coupon.used_at.is_(None),
+            coupon.voided_at.is_(None),
+        )
+        .values(voided_at=at)
+        .returning(coupon.id)
+    )
+    return voided.first() is not None

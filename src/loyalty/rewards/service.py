@@ -1,0 +1,121 @@
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import ids, paging
+from loyalty.core.paging import CursorInvalid, Page
+from loyalty.rewards import models, queries, rules
+from loyalty.rewards.errors import CouponCodesExhausted, CouponUsed, OutOfStock, RewardRetired
+from loyalty.rewards.rules import RewardKind
+
+_CODE_ATTEMPTS: Final = 5
+
+
+async def create(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    name: str,
+    kind: RewardKind,
+    value: dict[str, Any],
+    unit: str,
+    cost_points: int,
+    stock: int | None,
+    coupon_days: int | None,
+    now: datetime,
+) -> models.Reward:
+    """Put a reward into the catalogue."""
+    reward = models.Reward(
+        program_id=program_id,
+        id=ids.new(),
+        name=name,
+        kind=kind,
+        value=value,
+        unit=unit,
+        cost_points=cost_points,
+        stock_left=stock,
+        coupon_days=coupon_days,
+        created_at=now,
+        retired_at=None,
+    )
+    await queries.insert_reward(session, reward)
+    return reward
+
+
+async def get(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> models.Reward:
+    return await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+
+
+async def page(
+    session: AsyncSession, *, program_id: UUID, offered_only: bool, cursor: str | None, limit: int
+) -> Page[models.Reward]:
+    """List rewards in the order they were made."""
+    after = None
+    if cursor is not None and (after := ids.decode(paging.decode_cursor(cursor))) is None:
+        raise CursorInvalid
+    rows = await queries.list_rewards(
+        session, program_id=program_id, offered_only=offered_only, after=after, limit=limit + 1
+    )
+    return paging.page(rows, limit=limit, key=lambda reward: ids.encode(reward.id))
+
+
+async def update(
+    session: AsyncSession, *, program_id: UUID, reward_id: UUID, changes: dict[str, Any], retire: bool, now: datetime
+) -> models.Reward:
+    """Change a reward's name, cost, stock or coupon life for redemptions to come, or retire it."""
+    await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+    values = {**changes, **({"retired_at": now} if retire else {})}
+    if values:
+        await queries.update_reward(session, program_id=program_id, reward_id=reward_id, changes=values)
+        session.expire_all()
+    return await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+
+
+async def offered(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> models.Reward:
+    """Return a reward that can be redeemed now, stock apart."""
+    reward = await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+    if reward.retired_at is not None:
+        raise RewardRetired
+    return reward
+
+
+async def issue(
+    session: AsyncSession, *, reward: models.Reward, coupon_id: UUID, member_id: UUID, now: datetime
+) -> str:
+    """Take one unit of stock and give its coupon; raises OutOfStock. Locks the reward where stock is counted."""
+    if reward.stock_left is not None and not await queries.take_stock(
+        session, program_id=reward.program_id, reward_id=reward.id
+    ):
+        raise OutOfStock
+    for _ in range(_CODE_ATTEMPTS):
+        code = rules.make_coupon_code()
+        if await queries.insert_coupon(
+            session,
+            program_id=reward.program_id,
+            coupon_id=coupon_id,
+            code=code,
+            reward_id=reward.id,
+            member_id=member_id,
+            issued_at=now,
+            expires_at=rules.coupon_expiry(now, days=reward.coupon_days),
+        ):
+            return code
+    raise CouponCodesExhausted
+
+
+async def take_back(
+    session: AsyncSession, *, program_id: UUID, coupon_id: UUID, reward_id: UUID, now: datetime
+) -> None:
+    """Void a coupon and return its unit to the stock; raises CouponUsed."""
+    if not await queries.void_coupon(session, program_id=program_id, coupon_id=coupon_id, at=now):
+        raise CouponUsed
+    await queries.put_stock_back(session, program_id=program_id, reward_id=reward_id)
+
+
+async def coupons(
+    session: AsyncSession, *, program_id: UUID, coupon_ids: Collection[UUID]
+) -> dict[UUID, models.Coupon]:
+    return await queries.list_coupons(session, program_id=program_id, coupon_ids=coupon_ids)

@@ -1,0 +1,17 @@
+"""Every table of the house, so that migrations and tests see them all."""
+
+from loyalty.access import models as access
+from loyalty.core import idempotency
+from loyalty.core.db import Row
+from loyalty.earning import models as earning
+from loyalty.members import models as members
+from loyalty.orders import models as orders
+from loyalty.outbox import models as outbox
+from loyalty.points import models as points
+from loyalty.programs import models as programs
+from loyalty.redemptions import models as redemptions
+from loyalty.referrals import models as referrals
+from loyalty.rewards import models as rewards
+
+ROOMS = (access, earning, idempotency, members, orders, outbox, points, programs, redemptions, referrals, rewards)
+METADATA = Row.metadata
