@@ -123,7 +123,7 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Loyalty",
         version="1",
-        description="Points, rewards, referrals and honest metrics. Every refusal is problem+json with a stable `code`.",
+        description="Points, rewards, referrals, honest metrics. Every refusal is problem+json with a stable `code`.",
         components=Components(security_schemes={"bearer": scheme}),
         security=[{"bearer": []}],
         render_plugins=[],

@@ -30,6 +30,7 @@ from loyalty.core.reference import openapi_json
 from loyalty.core.settings import Settings
 from loyalty.demo import command as demonstration
 from loyalty.imports import service as imports
+from loyalty.imports.rules import Record
 from loyalty.imports.schemas import MAX_RECORDS, EnrolmentRecord, OrderRecord, RecordIn
 from loyalty.points import service as points
 from loyalty.programs import service as programs
@@ -214,9 +215,10 @@ def import_history(file: Path, slug: str) -> None:
     """Import enrolments and orders from FILE: one JSON record a line, in order of time. Safe to run again."""
     adapter: TypeAdapter[EnrolmentRecord | OrderRecord] = TypeAdapter(RecordIn)
 
-    async def bring_in(sessions: Sessions) -> str:
+    lines = file.read_bytes().splitlines()
+
+    async def bring_in(sessions: Sessions) -> imports.Result:
         done = imports.Result(0, 0, 0, 0)
-        lines = file.read_bytes().splitlines()
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("Importing", total=len(lines))
             for start in range(0, len(lines), MAX_RECORDS):
@@ -229,9 +231,11 @@ def import_history(file: Path, slug: str) -> None:
                     now = program.now(clock.now())
                     done += await imports.apply(session, program=program, records=records, now=now)
                 progress.advance(task, len(records))
-        return f"{done.orders} orders, {done.enrolments} enrolments, {done.referrals} referrals; {done.skipped} were there."
+        return done
 
-    click.echo(_with_sessions(bring_in))
+    done = _with_sessions(bring_in)
+    click.echo(f"{done.orders} orders, {done.enrolments} enrolments, {done.referrals} referrals.")
+    click.echo(f"{done.skipped} records were there already.")
 
 
 @main.command()
@@ -241,7 +245,7 @@ def openapi() -> None:
     click.echo(openapi_json(create_app(settings).openapi_schema.to_schema()), nl=False)
 
 
-def _record(adapter: TypeAdapter[EnrolmentRecord | OrderRecord], line: bytes, *, number: int) -> imports.Record:
+def _record(adapter: TypeAdapter[EnrolmentRecord | OrderRecord], line: bytes, *, number: int) -> Record:
     try:
         return adapter.validate_json(line).record()
     except ValidationError as error:

@@ -12,7 +12,7 @@ from loyalty.core.settings import Settings
 
 _HOME: Final = "LOYALTY_HOME"
 _DATABASE: Final = "LOYALTY_DATABASE_URL"
-_SECRET: Final = "LOYALTY_SECRET_KEY"
+_SECRET: Final = "LOYALTY_SECRET_KEY"  # noqa: S105 -- the name of the variable
 
 
 def home() -> Path:
@@ -22,7 +22,10 @@ def home() -> Path:
 
 @contextmanager
 def settings() -> Iterator[Settings]:
-    """Give the operator's settings; without `LOYALTY_DATABASE_URL`, run the embedded PostgreSQL for as long as needed."""
+    """Give the operator's settings.
+
+    Without `LOYALTY_DATABASE_URL`, run the embedded PostgreSQL for as long as needed.
+    """
     if _SECRET not in os.environ:
         os.environ[_SECRET] = _kept_secret()
     if _DATABASE in os.environ:

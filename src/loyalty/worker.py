@@ -27,7 +27,7 @@ async def run(sessions: Sessions, *, stop: asyncio.Event) -> None:
             if clock.now() - pruned_at >= _PRUNE_EVERY:
                 await prune_all(sessions)
                 pruned_at = clock.now()
-        except Exception:
+        except Exception:  # noqa: BLE001 -- whatever failed, the next round must still come
             _log.exception("background work failed; it is tried again")
             moved = 0
         if not moved:

@@ -50,7 +50,10 @@ async def provide_call(
         str | None, HeaderParameter(name="Idempotency-Key", description="1 to 255 visible ASCII characters; required.")
     ] = None,
 ) -> idempotency.Call:
-    """Identify this call by its key and by what it asks: the address and the body, whatever its spacing or field order."""
+    """Identify this call by its key and by what it asks.
+
+    The address and the body, whatever its spacing or field order.
+    """
     body = await request.body()
     canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted") if body else b""
     return idempotency.Call(

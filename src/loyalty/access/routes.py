@@ -1,8 +1,6 @@
-from typing import Annotated
-
 from litestar import Controller, get, post
 from litestar.datastructures import State
-from litestar.params import FromPath, JSONBody, PathParameter
+from litestar.params import FromPath, JSONBody
 
 from loyalty.access import service as access
 from loyalty.access.errors import KeyNotFound

@@ -48,7 +48,7 @@ READ_SCOPES: Final = frozenset(scope for scope in ALL_KEY_SCOPES if scope.endswi
 
 
 class KeyKind(StrEnum):
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105 -- a kind of key, not one
     PUBLISHABLE = "publishable"
     RESTRICTED = "restricted"
 
@@ -72,7 +72,10 @@ ROLE_SCOPES: Final = {
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, in which program, with which scopes. `actor` is how the books name them; `member_id` only on a member's token."""
+    """Who calls, in which program, with which scopes. `actor` is how the books name them.
+
+    `member_id` only on a member's token.
+    """
 
     program: Program
     actor: str

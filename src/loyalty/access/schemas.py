@@ -70,9 +70,9 @@ def key_out(key: ApiKey) -> KeyOut:
         hint=key.hint,
         scopes=list(key.scopes),
         created_at=rfc3339(key.created_at),
-        expires_at=key.expires_at and rfc3339(key.expires_at),
+        expires_at=rfc3339(key.expires_at) if key.expires_at else None,
     )
 
 
 def token_out(issued: Issued) -> TokenOut:
-    return TokenOut(issued.credential, issued.expires_at and rfc3339(issued.expires_at))
+    return TokenOut(issued.credential, rfc3339(issued.expires_at) if issued.expires_at else None)

@@ -1,4 +1,5 @@
 from typing import Annotated
+from uuid import UUID
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
@@ -34,7 +35,10 @@ class OrderRoutes(Controller):
     async def place(
         self, data: JSONBody[OrderIn], caller: Caller, call: Call, session: Session, now: Now, state: State
     ) -> Response[OrderOut]:
-        """Record an order of anybody; a member's earns points. 200 when the same order was recorded under another key."""
+        """Record an order of anybody.
+
+        A member's earns points. 200 when the same order was recorded under another key.
+        """
         done = await checkout.place(
             session, program=caller.program, call=call, basket=data.basket(), keyring=state.keyring, now=now
         )
@@ -86,7 +90,7 @@ class OrderRoutes(Controller):
         return order_page(page)
 
 
-def _order_id(text: str) -> ids.UUID:
+def _order_id(text: str) -> UUID:
     order_id = ids.parse("ord", text)
     if order_id is None:
         raise OrderNotFound

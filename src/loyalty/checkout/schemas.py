@@ -31,7 +31,7 @@ class LineIn(Body):
 
 
 class OrderIn(Body):
-    """An order: by a customer of ours (`customer_id`), by one of yours (`external_customer_id`, created if new), or by nobody known.
+    """An order by a customer of ours, by one of yours (created if new), or by nobody known.
 
     `email` on an order of nobody known is kept only as a keyed hash, for a later claim.
     """
@@ -162,13 +162,13 @@ def order_out(view: View) -> OrderOut:
     return OrderOut(
         id=ids.public("ord", order.id),
         external_id=order.external_id,
-        customer_id=order.customer_id and ids.public("cus", order.customer_id),
+        customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
         status=_status(order.paid_at is not None),
         total=MoneyOut(order.total_minor, order.currency),
         channel=order.channel,
         placed_at=rfc3339(order.placed_at),
         recorded_at=rfc3339(order.recorded_at),
-        paid_at=order.paid_at and rfc3339(order.paid_at),
+        paid_at=rfc3339(order.paid_at) if order.paid_at else None,
         late=order.placed_at < order.recorded_at,
         lines=[_line_out(line, order.currency) for line in view.lines],
         points_earned=sum(award.points for award in view.awards),
@@ -200,7 +200,7 @@ def _summary(order: Order) -> OrderSummary:
     return OrderSummary(
         id=ids.public("ord", order.id),
         external_id=order.external_id,
-        customer_id=order.customer_id and ids.public("cus", order.customer_id),
+        customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
         status=_status(order.paid_at is not None),
         total=MoneyOut(order.total_minor, order.currency),
         placed_at=rfc3339(order.placed_at),

@@ -119,7 +119,7 @@ async def _new_order(
         customer_id=customer_id,
         email_digest=email_digest,
         content_digest=order_rules.digest_content(
-            customer=customer_id and ids.public("cus", customer_id),
+            customer=ids.public("cus", customer_id) if customer_id else None,
             email_digest=email_digest,
             currency=basket.currency,
             lines=basket.lines,

@@ -19,7 +19,10 @@ Sessions = async_sessionmaker[AsyncSession]
 
 
 class Row(DeclarativeBase):
-    """A table. Every tenant's table leads its keys with program_id, so that the whole house can be distributed by it."""
+    """A table. Every tenant's table leads its keys with program_id.
+
+    So that the whole house can be distributed by it.
+    """
 
     metadata = MetaData(
         naming_convention={
@@ -64,7 +67,8 @@ def create_sessions(engine: AsyncEngine) -> Sessions:
 async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """One unit of work: committed when the block ends, rolled back when it raises.
 
-    A COMMIT that fails raises out of this block like any other failure, so nobody is told of an effect that is not there.
+    A COMMIT that fails raises out of this block like any other failure, so nobody is told of an effect that is not
+    there.
     """
     async with sessions.begin() as session:
         yield session
@@ -73,8 +77,8 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
 async def driver(session: AsyncSession) -> Connection:
     """Return asyncpg's own connection inside this session's transaction, for COPY and other bulk work.
 
-    The session must have run a statement before: its transaction begins with the first one, and what the raw connection does
-    earlier would be committed by itself.
+    The session must have run a statement before: its transaction begins with the first one, and what the raw connection
+    does earlier would be committed by itself.
     """
     raw = await (await session.connection()).get_raw_connection()
     connection: Connection = raw.driver_connection

@@ -1,7 +1,7 @@
 """How anything can refuse.
 
-A refusal is a frozen set of facts: `code` is stable for ever, the docstring is the sentence a person reads, the fields are the
-data a program reads. `core.web` turns each into problem+json; the rooms above never name an HTTP status.
+A refusal is a frozen set of facts: `code` is stable for ever, the docstring is the sentence a person reads, the fields
+are the data a program reads. `core.web` turns each into problem+json; the rooms above never name an HTTP status.
 """
 
 import re
@@ -26,7 +26,10 @@ class LoyaltyError(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a request; `pointer` is an RFC 6901 JSON pointer into the body, or `query:name`, `header:name`."""
+    """One thing wrong with a request.
+
+    `pointer` is an RFC 6901 JSON pointer into the body, or `query:name`, `header:name`.
+    """
 
     pointer: str
     code: str

@@ -1,7 +1,8 @@
 """One effect per (program, operation, key), stored in the same transaction as the effect itself.
 
-A duplicate waits on the first one's uncommitted row: if that commits, the duplicate replays it; if it aborts, the duplicate does
-the work. Nothing can be left "in progress", since a claim lives and dies with its transaction. A refusal stores nothing.
+A duplicate waits on the first one's uncommitted row: if that commits, the duplicate replays it; if it aborts, the
+duplicate does the work. Nothing can be left "in progress", since a claim lives and dies with its transaction. A refusal
+stores nothing.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, SmallInteger, delete, select, update
+from sqlalchemy import ColumnElement, LargeBinary, SmallInteger, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -146,7 +147,7 @@ async def prune(session: AsyncSession, *, program_id: UUID, before: datetime, li
     return len(gone.all())
 
 
-def _is(call: Call) -> tuple[object, ...]:
+def _is(call: Call) -> tuple[ColumnElement[bool], ...]:
     return (
         IdempotencyKey.program_id == call.program_id,
         IdempotencyKey.operation == call.operation,

@@ -1,4 +1,7 @@
-"""One operator's secret derives every signing and hashing key, each for one purpose; the previous secret still verifies."""
+"""One operator's secret derives every signing and hashing key, each for one purpose.
+
+The previous secret still verifies.
+"""
 
 import hmac
 from datetime import datetime

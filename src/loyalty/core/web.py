@@ -10,6 +10,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -61,7 +62,7 @@ _HTTP_TITLES: Final = {
     415: "Send the body as application/json.",
 }
 _BUSY: Final = {"55P03", "57014", "53300", "57P01", "57P02", "57P03", "40001", "40P01"}
-"""SQLSTATEs after which the same request may well succeed: lock or statement time-out, no slots, shutdown, serialisation."""
+"""After these SQLSTATEs the same request may well succeed: time-outs, no slots, shutdown, serialisation."""
 _UNIQUE_VIOLATION: Final = "23505"
 _WELL_FORMED_ID: Final = re.compile(r"^req_[0-9a-z]{26}$")
 _RETRY_AFTER_SECONDS: Final = 1
@@ -138,7 +139,7 @@ class RequestIds:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])

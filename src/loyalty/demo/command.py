@@ -1,7 +1,9 @@
 """What `loyalty demo` does, in order: prepare, report, show, serve."""
 
 import asyncio
+import json
 from typing import Final
+from uuid import UUID
 
 import uvicorn
 from rich.console import Console
@@ -67,20 +69,38 @@ async def _print_access(
     token = access.mint_member_token(
         program_id=program.id, member_id=member_id, keyring=Keyring(settings), real_now=clock.now()
     )
-    member = ids.public("mem", member_id)
     _out.print(
         f"""
 Address     {address}   program `{SLUG}`, a test program whose clock stands at 1998-07-01
 Storefront  {state.storefront_key}
 Manager     {state.manager_key}
 Member      {token.credential}
-            ({member}, for 15 minutes)
+            ({ids.public("mem", member_id)}, for 15 minutes)
 
 Try:
-  curl -s {address}/v1/orders -H 'Authorization: Bearer {state.storefront_key}' -H 'Content-Type: application/json' -H 'Idempotency-Key: first' -d '{{"external_id":"A-1","customer_id":"{ids.public("cus", member_id)}","currency":"USD","lines":[{{"sku":"cd","total":{{"amount":1999,"currency":"USD"}}}}]}}'
-  curl -s {address}/v1/me -H 'Authorization: Bearer {token.credential}'
-  curl -s '{address}/v1/metrics/members-versus-non-members' -H 'Authorization: Bearer {state.manager_key}'"""
+  {_curl(address, "/v1/orders", state.storefront_key, body=_an_order(member_id))}
+  {_curl(address, "/v1/me", token.credential)}
+  {_curl(address, "/v1/metrics/members-versus-non-members", state.manager_key)}""",
+        markup=False,
     )
+
+
+def _an_order(member_id: UUID) -> dict[str, object]:
+    line = {"sku": "cd", "total": {"amount": 1999, "currency": purchases.CURRENCY}}
+    return {
+        "external_id": f"try-{ids.encode(member_id)}",
+        "customer_id": ids.public("cus", member_id),
+        "currency": purchases.CURRENCY,
+        "lines": [line],
+    }
+
+
+def _curl(address: str, path: str, bearer: str, *, body: dict[str, object] | None = None) -> str:
+    headers = f"-H 'Authorization: Bearer {bearer}'"
+    if body is None:
+        return f"curl -s {address}{path} {headers}"
+    write = f"-H 'Content-Type: application/json' -H 'Idempotency-Key: {body['external_id']}'"
+    return f"curl -s {address}{path} {headers} {write} -d '{json.dumps(body)}'"
 
 
 async def _serve(settings: Settings, *, host: str, port: int) -> None:

@@ -45,7 +45,10 @@ class State:
 
 
 async def prepare(sessions: Sessions, *, progress: Callable[[int], None]) -> tuple[Program, State]:
-    """Create the program and load the purchases, or find both; a load that was cut short goes on. `progress` hears of orders."""
+    """Create the program and load the purchases, or find both.
+
+    A load that was cut short goes on. `progress` hears of orders.
+    """
     state = await _ensure(sessions)
     async with transaction(sessions) as session:
         program = await programs.get(session, program_id=_program_id(state))

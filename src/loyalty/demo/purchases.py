@@ -1,8 +1,9 @@
 """CDNOW's purchases as records to import, with made-up enrolments and referrals.
 
-The made-up part, from one seed: at each order a customer who is not yet a member joins with probability 15 %. Who joins at their
-very first order names, with probability 30 %, a member who joined before, drawn evenly, through one of four channels drawn evenly.
-So joining has no cause and no effect: an honest report of members against non-members must find none.
+The made-up part, from one seed: at each order a customer who is not yet a member joins with probability 15 %. Who joins
+at their very first order names, with probability 30 %, a member who joined before, drawn evenly, through one of four
+channels drawn evenly. So joining has no cause and no effect: an honest report of members against non-members must find
+none.
 """
 
 import importlib.util
@@ -20,8 +21,8 @@ ZONE: Final = ZoneInfo("America/New_York")
 CURRENCY: Final = "USD"
 ORDERS: Final = 69_659
 MADE_UP: Final = (
-    "Enrolments and referrals are made up: 15 % of orders of non-members enrol their buyer, 30 % of those who join at their first "
-    "order name an earlier member."
+    "Enrolments and referrals are made up: 15 % of orders of non-members enrol their buyer, "
+    "30 % of those who join at their first order name an earlier member."
 )
 
 _SEED: Final = 1998
@@ -31,7 +32,10 @@ _CHANNELS: Final = ("email", "facebook", "instagram", "whatsapp")
 
 
 def records() -> Iterator[Record]:
-    """Yield enrolments and orders in order of time; an order's time of day is its position within the day, from noon on."""
+    """Yield enrolments and orders in order of time.
+
+    An order's time of day is its position within the day, from noon on.
+    """
     chance = random.Random(_SEED)  # noqa: S311 -- a reproducible story, not a secret
     members: list[str] = []
     joined: set[str] = set()

@@ -12,21 +12,23 @@ from loyalty.metrics import comparison, rules, service, windows
 from loyalty.metrics.schemas import AdjustedAssociation, Figure, Interval, RawAssociation, WindowOut
 from loyalty.programs.rules import Program
 
-_REFERRALS_FROM, _REFERRALS_TO = date(1997, 1, 1), date(1997, 4, 1)
+_DATA_FROM, _REFERRALS_TO = date(1997, 1, 1), date(1997, 4, 1)
 """All customers of the data bought first in this quarter, so no later one can hold a referral."""
+
+_COMPARED_TO = date(1998, 4, 1)
+"""The last day, in round figures, of which 90 days of outcome are known."""
 
 
 async def compose(sessions: Sessions, *, program: Program) -> RenderableType:
     """Compute the reports and lay them out."""
     now = program.now(clock.now())
     view = rules.view(program_id=program.id, time_zone=program.rules.time_zone, as_of=None, now=now)
-    first_quarter = windows.chosen(
-        first=_REFERRALS_FROM, end=_REFERRALS_TO, period=None, as_of=view.as_of, zone=view.zone
-    )
+    first_quarter = windows.chosen(first=_DATA_FROM, end=_REFERRALS_TO, period=None, as_of=view.as_of, zone=view.zone)
+    whole = windows.chosen(first=_DATA_FROM, end=_COMPARED_TO, period=None, as_of=view.as_of, zone=view.zone)
     async with transaction(sessions) as session:
         referral = await service.referral_rate(session, view=view, hold_days=0, window=first_quarter)
         referred = await service.referred_customer_share(session, view=view, window=first_quarter)
-        compared = await comparison.members_versus_non_members(session, view=view)
+        compared = await comparison.members_versus_non_members(session, view=view, trial_window=whole)
     return Group(
         f"\nReal purchases (CDNOW, 1997-01-01 to 1998-06-30). {MADE_UP}\n",
         _referrals([("Members who referred a customer", referral), ("New customers who were referred", referred)]),
@@ -56,13 +58,15 @@ def _raw(raw: RawAssociation) -> Table:
 
 
 def _adjusted(adjusted: AdjustedAssociation) -> Table:
-    head = f"Bought again within {adjusted.horizon_days} days, like with like"
-    table = Table(head, "", "95 % interval", "Of", caption=f"{adjusted.label}: {adjusted.note}")
+    head = f"Bought again within {adjusted.horizon_days} days, {_window(adjusted.window)}"
+    table = Table(head, "Rate", "95 % interval", "Of", caption=f"{adjusted.label}: {adjusted.note}")
     table.add_row("joined at this order", _percent(adjusted.joined_rate), "", f"{adjusted.joins_with_controls} orders")
-    table.add_row("did not (same history)", _percent(adjusted.control_rate), "", f"{adjusted.controls} orders")
+    table.add_row("did not, with the same history", _percent(adjusted.control_rate), "", f"{adjusted.controls} orders")
     table.add_row("difference", _points(adjusted.value), _interval(adjusted.interval), adjusted.withheld_because or "")
     naive = adjusted.naive
-    table.add_row("naive: ever a member or not", _points(naive.value), _interval(naive.interval), "misleading")
+    table.add_row(
+        "naive: ever a member or never", _points(naive.value), _interval(naive.interval), "joiners are heavy buyers"
+    )
     return table
 
 

@@ -12,7 +12,10 @@ from loyalty.earning.rules import PointsPerAmount, Rounding
 
 
 class TermsIn(Body):
-    """What a rule gives: `points` for each `step_minor` of an order's total, by currency, in proportion, rounded once."""
+    """What a rule gives.
+
+    `points` for each `step_minor` of an order's total, by currency, in proportion, rounded once.
+    """
 
     kind: Literal["points_per_amount"]
     points: Positive
@@ -79,6 +82,6 @@ def _version_out(row: EarningRuleVersion) -> RuleVersionOut:
         rounding=row.definition["rounding"],
         unit=row.definition["unit"],
         active_from=rfc3339(row.active_from),
-        active_until=row.active_until and rfc3339(row.active_until),
+        active_until=rfc3339(row.active_until) if row.active_until else None,
         created_by=row.actor,
     )

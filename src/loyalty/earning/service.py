@@ -21,7 +21,10 @@ async def create(
     actor: str,
     now: datetime,
 ) -> tuple[models.EarningRule, models.EarningRuleVersion]:
-    """Create a rule with its first version, which may have begun in the past: nothing was counted under the rule yet."""
+    """Create a rule with its first version, which may have begun in the past.
+
+    Nothing was counted under the rule yet.
+    """
     rule_id = ids.new()
     await queries.insert_rule(session, program_id=program_id, rule_id=rule_id, name=name, now=now)
     await queries.append_version(

@@ -16,8 +16,8 @@ from loyalty.referrals.schemas import AttributionOut, attribution_out
 class EnrolmentIn(Personal):
     """A customer to enrol, by at least one identifier.
 
-    `referral_code` is what they typed, `click_token` what their visit through a link was given. `external_order_id` names the
-    order at whose checkout they join, whether it is recorded already or not.
+    `referral_code` is what they typed, `click_token` what their visit through a link was given. `external_order_id`
+    names the order at whose checkout they join, whether it is recorded already or not.
     """
 
     referral_code: Annotated[str, text(longest=40)] | None = None

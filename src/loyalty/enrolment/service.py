@@ -15,6 +15,7 @@ from loyalty.points import service as points
 from loyalty.points.rules import WalletKey
 from loyalty.programs.rules import Program
 from loyalty.referrals import service as referrals
+from loyalty.referrals.rules import Claim as AdvocateClaim
 
 
 async def enrol(
@@ -64,7 +65,7 @@ async def enrol(
 
 
 async def _attribute(
-    session: AsyncSession, *, program_id: UUID, member_id: UUID, claims: list[referrals.Claim], now: datetime
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, claims: list[AdvocateClaim], now: datetime
 ) -> None:
     bought = await orders.have_bought(session, program_id=program_id, customer_ids=[member_id]) if claims else set()
     await referrals.bind(

@@ -18,7 +18,8 @@ from loyalty.imports.schemas import ImportIn, ImportOut, import_out
 async def bring_in(data: JSONBody[ImportIn], caller: Caller, session: Session, now: Now) -> ImportOut:
     """Import up to 1,000 facts of history in one transaction.
 
-    Needs no idempotency key: orders are known by their external id and enrolments by their customer, so a repetition skips them.
+    Needs no idempotency key: orders are known by their external id and enrolments by their customer, so a repetition
+    skips them.
     """
     records = [record.record() for record in data.records]
     return import_out(await imports.apply(session, program=caller.program, records=records, now=now))

@@ -1,6 +1,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from loyalty.core.errors import Fault
 from loyalty.orders.rules import Line
@@ -46,7 +47,7 @@ def find_faults(
     """
     faults = [
         Fault(f"/records/{index}", "out_of_time_order", "Records must be in order of time")
-        for index, (before, after) in enumerate(zip(records, records[1:], strict=False), start=1)
+        for index, (before, after) in enumerate(pairwise(records), start=1)
         if after.at < before.at
     ]
     seen: dict[str, int] = {}

@@ -8,7 +8,10 @@ from loyalty.core.db import Row
 
 
 class Customer(Row):
-    """Anyone who buys or signs up. Says nothing personal: that is in `profiles` and `identifiers`, which erasure empties."""
+    """Anyone who buys or signs up. Says nothing personal.
+
+    That is in `profiles` and `identifiers`, which erasure empties.
+    """
 
     __tablename__ = "customers"
     __table_args__ = (ForeignKeyConstraint(["program_id", "merged_into"], ["customers.program_id", "customers.id"]),)
@@ -38,7 +41,10 @@ class Profile(Row):
 
 
 class Identifier(Row):
-    """What a customer is known by. Removed ones stay as history; a live one belongs to exactly one customer of the program."""
+    """What a customer is known by. Removed ones stay as history.
+
+    A live one belongs to exactly one customer of the program.
+    """
 
     __tablename__ = "identifiers"
     __table_args__ = (
@@ -74,8 +80,8 @@ class Identifier(Row):
 class Member(Row):
     """An enrolled customer, under the customer's own id.
 
-    `enrolment_external_order_id` names the order at whose checkout the customer joined, by the storefront's own id, since the
-    enrolment usually comes first.
+    `enrolment_external_order_id` names the order at whose checkout the customer joined, by the storefront's own id,
+    since the enrolment usually comes first.
     """
 
     __tablename__ = "members"

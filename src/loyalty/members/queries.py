@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import Select, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,7 +41,7 @@ async def find_by_external_ids(
             identifier.value.in_(list(external_ids)),
         )
     )
-    return {value: customer_id for value, customer_id in found}
+    return {row.value: row.customer_id for row in found}
 
 
 async def customer_exists(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
@@ -296,5 +296,5 @@ async def change_status(
     )
 
 
-def _member(program_id: UUID, member_id: UUID) -> Any:
+def _member(program_id: UUID, member_id: UUID) -> Select[models.Member]:
     return select(models.Member).where(models.Member.program_id == program_id, models.Member.id == member_id)

@@ -58,7 +58,7 @@ class MemberPatch(Personal):
 
     @property
     def person_changes(self) -> dict[str, Any]:
-        named = {name: getattr(self, name) for name in PROFILE_FIELDS if name in self.model_fields_set}
+        named: dict[str, Any] = {name: getattr(self, name) for name in PROFILE_FIELDS if name in self.model_fields_set}
         return {**named, **({"attributes": named["attributes"] or {}} if "attributes" in named else {})}
 
 
@@ -123,7 +123,7 @@ def member_out(view: View) -> MemberOut:
         card=known.get(IdentifierKind.CARD),
         given_name=person.given_name,
         family_name=person.family_name,
-        birth_on=person.birth_on and person.birth_on.isoformat(),
+        birth_on=person.birth_on.isoformat() if person.birth_on else None,
         locale=person.locale,
         attributes=person.attributes,
     )

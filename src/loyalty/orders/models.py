@@ -10,8 +10,8 @@ from loyalty.core.db import Row
 class Order(Row):
     """What was bought, by members and by others. `customer_id` null: nobody is identified.
 
-    `email_digest` is a keyed hash, kept on unidentified orders for a later claim. `content_digest` tells whether the same external
-    id came back with other content. `rule_set_version` is null where nothing could be earned.
+    `email_digest` is a keyed hash, kept on unidentified orders for a later claim. `content_digest` tells whether the
+    same external id came back with other content. `rule_set_version` is null where nothing could be earned.
     """
 
     __tablename__ = "orders"

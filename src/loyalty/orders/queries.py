@@ -55,7 +55,7 @@ async def list_digests(session: AsyncSession, *, program_id: UUID, external_ids:
             order.program_id == program_id, order.external_id.in_(list(external_ids))
         )
     )
-    return {external_id: digest for external_id, digest in found}
+    return {row.external_id: row.content_digest for row in found}
 
 
 async def list_lines(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderLine]:

@@ -21,7 +21,10 @@ class Recorded:
 
 
 async def record(session: AsyncSession, *, program_id: UUID, order: NewOrder) -> Recorded:
-    """Record an order once under its external id; the same content again is the same order, other content is refused."""
+    """Record an order once under its external id.
+
+    The same content again is the same order, other content is refused.
+    """
     if await queries.insert_order(session, order, program_id=program_id):
         return Recorded(order.id, is_new=True)
     there = await queries.get_order_by_external_id(session, program_id=program_id, external_id=order.external_id)

@@ -8,7 +8,7 @@ from loyalty.core.db import Row
 
 
 class Event(Row):
-    """An effect to tell the world. Written unnumbered with the effect; one relay per program numbers them afterwards, gap-free.
+    """An effect to tell the world: written unnumbered with the effect, numbered gap-free by a relay afterwards.
 
     `version` is the wallet's version where the effect moved points: it orders one member's events.
     """

@@ -41,7 +41,7 @@ def _event_out(event: Event) -> EventOut:
         number=event.number or 0,
         type=event.type,
         subject_id=ids.public(_SUBJECTS[event.type.partition(".")[0]], event.subject_id),
-        member_id=event.member_id and ids.public("mem", event.member_id),
+        member_id=ids.public("mem", event.member_id) if event.member_id else None,
         version=event.version,
         occurred_at=rfc3339(event.occurred_at),
         recorded_at=rfc3339(event.recorded_at),

@@ -44,8 +44,8 @@ class NewLot:
 class Book:
     """Decides movements of wallets that the caller has locked. Nothing is stored until the book is posted.
 
-    `occurred_at` is when a fact happened; its entry is recorded at `now`, or at the wallet's newest entry where that is later, so
-    that time never runs backwards within a wallet. Who replays history moves `now` along.
+    `occurred_at` is when a fact happened; its entry is recorded at `now`, or at the wallet's newest entry where that is
+    later, so that time never runs backwards within a wallet. Who replays history moves `now` along.
     """
 
     def __init__(self, wallets: Iterable[Wallet], *, now: datetime) -> None:

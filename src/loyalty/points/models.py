@@ -15,8 +15,8 @@ def _one_of(column: str, values: type[EntryKind] | type[Account]) -> str:
 class Wallet(Row):
     """A member's balances in one unit: a cache of the entries, and the row that every movement locks.
 
-    `last_at` is the instant of the newest entry: time never runs backwards in a wallet. `next_due_at` is when its next lot
-    activates or expires by date.
+    `last_at` is the instant of the newest entry: time never runs backwards in a wallet. `next_due_at` is when its next
+    lot activates or expires by date.
     """
 
     __tablename__ = "wallets"
@@ -43,8 +43,8 @@ class Wallet(Row):
 class Entry(Row):
     """One movement of points between two accounts: double entry in one row. Only ever appended.
 
-    No foreign key points here: a check of one takes a row lock, which needs the right to update, and nobody has that right on this
-    table. `ledger verify` proves the links instead.
+    No foreign key points here: a check of one takes a row lock, which needs the right to update, and nobody has that
+    right on this table. `ledger verify` proves the links instead.
     """
 
     __tablename__ = "entries"

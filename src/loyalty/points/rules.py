@@ -13,7 +13,10 @@ MAX_POINTS: Final = 2**53 - 1
 
 
 class Account(StrEnum):
-    """Where points can be. The first four are a wallet's own; the others are the program's, derived and never stored as balances."""
+    """Where points can be. The first four are a wallet's own.
+
+    The others are the program's, derived and never stored as balances.
+    """
 
     PENDING = "pending"
     AVAILABLE = "available"
@@ -123,8 +126,9 @@ def move(wallet: Wallet, movement: Movement, *, at: datetime) -> Wallet:
 
 
 def take_first_expiring(lots: Iterable[Lot], *, points: int, at: datetime) -> list[Take]:
-    """Take points from the lots that expire first (never-expiring ones last, ties by id); what is expired at `at` is not touched.
+    """Take points from the lots that expire first, never-expiring ones last, ties by id.
 
+    What is expired at `at` is not touched.
     Raises NotEnoughPoints when the free points of spendable lots do not suffice.
     """
     takes: list[Take] = []

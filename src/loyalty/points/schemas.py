@@ -9,7 +9,10 @@ from loyalty.points.service import Verification
 
 
 class WalletOut(msgspec.Struct):
-    """A member's balances in one unit: `balance` = pending + available + held - debt; `spendable` is what a redemption can take."""
+    """A member's balances in one unit: `balance` = pending + available + held - debt.
+
+    `spendable` is what a redemption can take.
+    """
 
     unit: str
     balance: int
@@ -96,7 +99,7 @@ def entry_out(entry: Entry) -> EntryOut:
         balance_after=entry.balance_after,
         available_after=entry.available_after,
         source_id=ids.public(_SOURCES[entry.kind], entry.source_id),
-        corrects_id=entry.corrects_id and ids.public("ent", entry.corrects_id),
+        corrects_id=ids.public("ent", entry.corrects_id) if entry.corrects_id else None,
         occurred_at=rfc3339(entry.occurred_at),
         recorded_at=rfc3339(entry.recorded_at),
     )

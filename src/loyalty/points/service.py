@@ -44,8 +44,8 @@ async def open_book(session: AsyncSession, *, keys: Collection[WalletKey], now: 
     wallets = await queries.lock_wallets(session, keys)
     missing = set(keys) - {wallet.key for wallet in wallets}
     if missing:
-        # A second locking statement would break the order of locks, so the new rows come first and all are locked again:
-        # what this transaction holds already costs nothing, and the new ones nobody else can be holding while waiting for us.
+        # New rows first, then all are locked again in order: what this transaction holds already costs nothing, and
+        # whoever holds one of the new ones has locked everything else it wants before.
         await queries.insert_wallets(session, missing, now=now)
         wallets = await queries.lock_wallets(session, keys)
     return Book(wallets, now=now)
@@ -73,7 +73,7 @@ async def spend(session: AsyncSession, book: Book, *, key: WalletKey, points: in
 
 
 async def undo_spend(session: AsyncSession, book: Book, *, entry_id: UUID) -> Entry:
-    """Decide the return of a spend's points into the very lots they came from. The caller sees to it that it is once."""
+    """Decide the return of a spend's points into the very lots they came from; the caller sees that it is once."""
     program_id = next(iter(book.wallets)).program_id
     spent = (await queries.list_entries_by_id(session, program_id=program_id, entry_ids=[entry_id]))[entry_id]
     takes = await queries.list_takes(session, program_id=program_id, entry_id=entry_id)

@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,7 +21,8 @@ def select_program(*extra: Any) -> Select[Any]:
     )
 
 
-def read_program(row: Row[Any]) -> Program:
+def read_program(row: Any) -> Program:
+    """Read a row of `select_program`."""
     program, document = row[0], row[1]
     return Program(
         id=program.id,

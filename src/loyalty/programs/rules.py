@@ -13,8 +13,8 @@ class Mode(StrEnum):
 class ProgramRules:
     """What a program's settings say.
 
-    `currencies` are those accepted, the program's own first. `unit` names the points. Days are local days of `time_zone` (IANA).
-    An order may be reported up to `late_order_days` after it was placed.
+    `currencies` are those accepted, the program's own first. `unit` names the points. Days are local days of
+    `time_zone` (IANA). An order may be reported up to `late_order_days` after it was placed.
     """
 
     currencies: tuple[str, ...]

@@ -56,7 +56,7 @@ def program_out(program: Program) -> ProgramOut:
         slug=program.slug,
         name=program.name,
         mode=program.mode,
-        clock_at=program.clock_at and rfc3339(program.clock_at),
+        clock_at=rfc3339(program.clock_at) if program.clock_at else None,
         settings_version=program.settings_version,
         currencies=list(program.rules.currencies),
         time_zone=program.rules.time_zone,

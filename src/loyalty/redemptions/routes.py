@@ -1,3 +1,5 @@
+from uuid import UUID
+
 from litestar import Controller, Response, get, post
 from litestar.params import FromPath, JSONBody
 
@@ -174,7 +176,7 @@ class OwnRedemptionRoutes(Controller):
         return answer(redemption_out(view), done)
 
 
-def _redemption_id(text: str) -> ids.UUID:
+def _redemption_id(text: str) -> UUID:
     redemption_id = ids.parse("red", text)
     if redemption_id is None:
         raise RedemptionNotFound

@@ -33,7 +33,10 @@ class CouponOut(msgspec.Struct):
 
 
 class RedemptionOut(msgspec.Struct):
-    """Points given for a reward. `balance_after` is the balance that the spend left; `cancelled_at` null: not cancelled."""
+    """Points given for a reward. `balance_after` is the balance that the spend left.
+
+    `cancelled_at` null: not cancelled.
+    """
 
     id: str
     member_id: str
@@ -59,10 +62,10 @@ def redemption_out(view: View) -> RedemptionOut:
         reward_id=ids.public("rew", view.redemption.reward_id),
         points=view.redemption.points,
         unit=view.redemption.unit,
-        coupon=CouponOut(view.coupon.code, view.coupon.expires_at and rfc3339(view.coupon.expires_at)),
+        coupon=CouponOut(view.coupon.code, rfc3339(view.coupon.expires_at) if view.coupon.expires_at else None),
         balance_after=view.balance_after,
         redeemed_at=rfc3339(view.redemption.redeemed_at),
-        cancelled_at=view.cancellation and rfc3339(view.cancellation.cancelled_at),
+        cancelled_at=rfc3339(view.cancellation.cancelled_at) if view.cancellation else None,
     )
 
 

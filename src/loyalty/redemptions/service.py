@@ -76,9 +76,10 @@ async def cancel(
     reason: str | None,
     now: datetime,
 ) -> Claim:
-    """Undo a redemption whose coupon is unused: points go back into the very lots they came from, the unit to the stock.
+    """Undo a redemption whose coupon is unused.
 
-    With `member_id` only that member's own redemption is found. Raises RedemptionAlreadyCancelled, CouponUsed.
+    Its points go back into the very lots they came from, its unit to the stock. With `member_id` only that member's own
+    redemption is found. Raises RedemptionAlreadyCancelled, CouponUsed.
     """
     claim = await idempotency.claim(session, call=call, resource_id=redemption_id, now=now)
     redemption = await queries.get_redemption(

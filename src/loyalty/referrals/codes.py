@@ -1,7 +1,7 @@
 """The shape of referral codes: folding, the check character, random and chosen ones.
 
-A generated code is 9 random Crockford characters and 1 check character over GF(32): r <- 2 * (r xor d) for each symbol d, modulo
-x^5 + x^2 + 1, then r is appended. That finds every single mistyped symbol and every swap of two neighbours.
+A generated code is 9 random Crockford characters and 1 check character over GF(32): r <- 2 * (r xor d) for each symbol
+d, modulo x^5 + x^2 + 1, then r is appended. That finds every single mistyped symbol and every swap of two neighbours.
 """
 
 import re
@@ -20,8 +20,9 @@ _RESERVED: Final = frozenset(
     {"ADM1N", "ADM1N1STRAT0R", "H0ME", "HE1P", "1NF0", "R00T", "SUPP0RT", "TEST", "0FFER", "N0NE", "NU11"}
 )
 _OFFENSIVE: Final = (
-    "FUCK", "SH1T", "CUNT", "C0CK", "D1CK", "PEN1S", "VAG1NA", "WH0RE", "S1UT", "B1TCH", "RAPE", "NAZ1", "H1T1ER", "N1GG", "FAG",
-    "TW4T", "TWAT", "PU55Y", "PUSSY", "ARSCH", "F0TZE", "HURE", "MERDE", "PUTA", "K1KE", "P0RN", "SEX", "ASS", "KKK", "666",
+    "FUCK", "SH1T", "CUNT", "C0CK", "D1CK", "PEN1S", "VAG1NA", "WH0RE", "S1UT", "B1TCH", "RAPE", "NAZ1", "H1T1ER",
+    "N1GG", "FAG", "TW4T", "TWAT", "PU55Y", "PUSSY", "ARSCH", "F0TZE", "HURE", "MERDE", "PUTA", "K1KE", "P0RN", "SEX",
+    "ASS", "KKK", "666",
 )  # fmt: skip
 _LOOKS: Final = str.maketrans({"4": "A", "3": "E", "5": "S", "7": "T", "8": "B", "V": "U", "9": "G"})
 
@@ -78,6 +79,9 @@ def refuse_vanity(folded: str) -> str | None:
 
 
 def is_offensive(folded: str) -> bool:
-    """Tell whether a folded code contains a word nobody wants to send a friend, digits read as the letters they look like."""
+    """Tell whether a folded code contains a word nobody wants to send a friend.
+
+    Digits read as the letters they look like.
+    """
     plain = folded.translate(_LOOKS)
     return any(word in folded or word.translate(_LOOKS) in plain for word in _OFFENSIVE)

@@ -60,7 +60,10 @@ class ReferralCode(Row):
 
 
 class ReferralClick(Row):
-    """One visit through a link. Bots, previews and HEAD requests are kept apart by `kind`, and nothing of the visitor is stored."""
+    """One visit through a link. Bots, previews and HEAD requests are kept apart by `kind`.
+
+    And nothing of the visitor is stored.
+    """
 
     __tablename__ = "referral_clicks"
     __table_args__ = (

@@ -88,7 +88,7 @@ async def find_code_owners(session: AsyncSession, *, program_id: UUID, codes: Co
             code.program_id == program_id, code.code.in_(list(codes)), code.retired_at.is_(None)
         )
     )
-    return {value: member_id for value, member_id in found}
+    return {row.code: row.member_id for row in found}
 
 
 async def list_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> list[models.ReferralCode]:
@@ -123,7 +123,7 @@ async def primary_codes(session: AsyncSession, *, program_id: UUID, member_ids: 
             code.retired_at.is_(None),
         )
     )
-    return {member_id: value for member_id, value in found}
+    return {row.member_id: row.code for row in found}
 
 
 async def insert_click(

@@ -4,6 +4,7 @@ from litestar import Controller, HttpMethod, Request, get, post, route
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Redirect
+from litestar.types import Method
 
 from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
@@ -135,8 +136,8 @@ class ReferralRoutes(Controller):
         return code_list(rows, slug=caller.program.slug, public_url=state.settings.public_url)
 
 
-def _link_operation(_: object, method: HttpMethod, __: object) -> str:
-    return "follow_referral_link" if method is HttpMethod.GET else "head_referral_link"
+def _link_operation(_: object, method: HttpMethod | Method, __: object) -> str:
+    return "follow_referral_link" if method == HttpMethod.GET else "head_referral_link"
 
 
 @route(

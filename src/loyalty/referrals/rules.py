@@ -1,6 +1,6 @@
 """Who referred whom: claims at enrolment, their precedence, and when a referral qualifies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -91,7 +91,8 @@ def attribute(
     touches: list[Touch] = []
     won = False
     for claim in sorted(claims, key=lambda claim: list(Method).index(claim.method)):
-        reason = _refusal(claim, campaign=campaign, referee_id=referee_id, has_bought=has_bought, now=now)
+        against = _refusals(claim, campaign=campaign, referee_id=referee_id, has_bought=has_bought, now=now)
+        reason = next(against, None)
         if reason is not None:
             touches.append(Touch(claim, "refused", reason))
         elif won:
@@ -123,23 +124,30 @@ def qualifies(campaign: Campaign, *, currency: str, total_minor: int) -> bool:
     return currency == campaign.minimum_currency and total_minor >= campaign.minimum_minor
 
 
-def _refusal(
+def _refusals(
     claim: Claim, *, campaign: Campaign | None, referee_id: UUID, has_bought: bool, now: datetime
-) -> str | None:
+) -> Iterator[str]:
+    """Yield every reason against a claim, the most telling first."""
     if claim.refused is not None:
-        return claim.refused
+        yield claim.refused
     if campaign is None:
-        return "no_active_campaign"
+        yield "no_active_campaign"
+    elif claim.clicked_at is not None and now - claim.clicked_at > timedelta(days=campaign.window_days):
+        yield "click_outside_window"
     if claim.clicked_at is not None and claim.clicked_at > now:
-        return "click_in_the_future"
-    if claim.clicked_at is not None and now - claim.clicked_at > timedelta(days=campaign.window_days):
-        return "click_outside_window"
+        yield "click_in_the_future"
     if claim.advocate_id is None or claim.advocate_joined_at is None:
-        return "code_unknown"
+        yield "code_unknown"
+    else:
+        yield from _refusals_of_advocate(claim, claim.advocate_joined_at, referee_id=referee_id, now=now)
+    if has_bought:
+        yield "not_a_new_customer"
+
+
+def _refusals_of_advocate(claim: Claim, joined_at: datetime, *, referee_id: UUID, now: datetime) -> Iterator[str]:
     if claim.advocate_id == referee_id:
-        return "own_code"
+        yield "own_code"
     if not claim.advocate_active:
-        return "advocate_not_active"
-    if claim.advocate_joined_at > now:
-        return "advocate_joined_later"
-    return "not_a_new_customer" if has_bought else None
+        yield "advocate_not_active"
+    if joined_at > now:
+        yield "advocate_joined_later"

@@ -126,7 +126,7 @@ def campaign_out(row: ReferralCampaign) -> CampaignOut:
         referee_points=row.referee_points,
         minimum=MoneyOut(row.minimum_minor, row.minimum_currency),
         started_at=rfc3339(row.started_at),
-        retired_at=row.retired_at and rfc3339(row.retired_at),
+        retired_at=rfc3339(row.retired_at) if row.retired_at else None,
     )
 
 
@@ -142,8 +142,8 @@ def code_list(rows: list[ReferralCode], *, slug: str, public_url: str) -> CodeLi
 
 def attribution_out(referral: Referral | None, touches: list[ReferralTouch]) -> AttributionOut:
     return AttributionOut(
-        referral_id=referral and ids.public("ref", referral.id),
-        advocate_id=referral and ids.public("mem", referral.advocate_id),
+        referral_id=ids.public("ref", referral.id) if referral else None,
+        advocate_id=ids.public("mem", referral.advocate_id) if referral else None,
         touches=[TouchOut(touch.method, touch.outcome, touch.reason) for touch in touches],
     )
 
@@ -161,7 +161,7 @@ def _referral_out(row: Referral) -> ReferralOut:
         method=row.method,
         channel=row.channel,
         attributed_at=rfc3339(row.attributed_at),
-        qualified_at=row.qualified_at and rfc3339(row.qualified_at),
-        rewarded_at=row.rewarded_at and rfc3339(row.rewarded_at),
-        ended_at=row.ended_at and rfc3339(row.ended_at),
+        qualified_at=rfc3339(row.qualified_at) if row.qualified_at else None,
+        rewarded_at=rfc3339(row.rewarded_at) if row.rewarded_at else None,
+        ended_at=rfc3339(row.ended_at) if row.ended_at else None,
     )

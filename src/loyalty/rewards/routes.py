@@ -1,3 +1,5 @@
+from uuid import UUID
+
 from litestar import Controller, get, patch, post
 from litestar.params import FromPath, JSONBody
 
@@ -62,7 +64,7 @@ class RewardRoutes(Controller):
         return reward_out(changed)
 
 
-def _reward_id(text: str) -> ids.UUID:
+def _reward_id(text: str) -> UUID:
     reward_id = ids.parse("rew", text)
     if reward_id is None:
         raise RewardNotFound

@@ -52,7 +52,10 @@ class RewardIn(Body):
 
 
 class RewardPatch(Body):
-    """What is not named stays; `stock` and `coupon_days` null lift the limit. Coupons already given keep their terms."""
+    """What is not named stays.
+
+    `stock` and `coupon_days` null lift the limit. Coupons already given keep their terms.
+    """
 
     name: Name | None = None
     cost_points: Positive | None = None
@@ -99,7 +102,7 @@ def reward_out(reward: Reward) -> RewardOut:
         cost_points=reward.cost_points,
         stock_left=reward.stock_left,
         coupon_days=reward.coupon_days,
-        retired_at=reward.retired_at and rfc3339(reward.retired_at),
+        retired_at=rfc3339(reward.retired_at) if reward.retired_at else None,
     )
 
 

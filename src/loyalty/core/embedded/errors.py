@@ -1,5 +1,5 @@
 """Say why there is no embedded server."""
 
 
-class EmbeddedRefused(Exception):  # noqa: N818 -- a refusal, with a remedy, and no fault of the program
+class EmbeddedRefused(Exception):
     """There is no embedded server to be had; the message is a sentence that names the remedy."""

@@ -16,8 +16,8 @@ from litestar.static_files import create_static_files_router
 _FILES: Final = Path(__file__).parent / "swagger-ui"
 _SECURITY: Final = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; frame-ancestors 'none'"
     )
 }
 _PAGE: Final = """<!doctype html>

@@ -1,6 +1,6 @@
-"""first_schema
+"""The first schema.
 
-Expand first, move the data, contract in a later release: the release before must run on this schema too.
+Made for lots, allocations, holds, several units and rule versions from the start; program_id leads every tenant's key.
 """
 
 from collections.abc import Sequence
