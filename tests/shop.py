@@ -23,8 +23,8 @@ Json = dict[str, Any]
 _TENANT_TABLES = (
     "allocations", "api_keys", "coupons", "customers", "earning_rule_versions", "earning_rules", "entries", "events",
     "idempotency_keys", "identifiers", "lots", "member_status_changes", "members", "order_awards", "order_lines",
-    "orders", "profiles", "program_settings", "redemption_cancellations", "redemptions", "referral_campaigns", "referral_clicks",
-    "referral_codes", "referral_rewards", "referral_touches", "referrals", "rewards", "wallets",
+    "orders", "profiles", "program_settings", "redemption_cancellations", "redemptions", "referral_campaigns",
+    "referral_clicks", "referral_codes", "referral_rewards", "referral_touches", "referrals", "rewards", "wallets",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ class KeyIn(Body):
 
     kind: KeyKind
     name: Name
-    scopes: Annotated[tuple[Scope, ...], Field(max_length=32)] = ()
+    scopes: Annotated[list[Scope], Field(max_length=32, default_factory=list)]
     expires_at: Instant | None = None
 
 

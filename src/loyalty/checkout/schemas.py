@@ -41,7 +41,7 @@ class OrderIn(Body):
     external_customer_id: ExternalId | None = None
     email: Email | None = None
     currency: Currency
-    lines: Annotated[tuple[LineIn, ...], Field(min_length=1, max_length=MAX_LINES)]
+    lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
     channel: Label | None = None
     placed_at: Instant | None = None
     status: Literal["placed", "paid"] = "paid"

@@ -204,7 +204,12 @@ def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[by
 
 
 def request_id_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    return str(connection.scope.get("state", {}).get("request_id", ""))
+    """Return the request's id; an address that leads nowhere passes no middleware, so it gets its id here."""
+    state = connection.scope.setdefault("state", {})
+    if "request_id" not in state:
+        state["request_id"] = ids.public("req", ids.new())
+        state["request_id_header"] = True
+    return str(state["request_id"])
 
 
 EXCEPTION_HANDLERS: Final[dict[int | type[Exception], Any]] = {
@@ -242,12 +247,15 @@ def _reply(
     faults: list[Fault] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
+    request_id = request_id_of(request)
+    if request.scope["state"].get("request_id_header"):
+        headers = {**(headers or {}), "Request-Id": request_id}
     problem = Problem(
         type=f"urn:loyalty:problem:{code}",
         title=title,
         status=status,
         code=code,
-        request_id=request_id_of(request),
+        request_id=request_id,
         data=data or {},
         errors=[ProblemFault(fault.pointer, fault.code, fault.detail) for fault in faults or []],
     )

@@ -36,7 +36,7 @@ class OrderRecord(Body):
     external_customer_id: ExternalId | None = None
     at: Instant
     currency: Currency
-    lines: Annotated[tuple[LineIn, ...], Field(min_length=1, max_length=MAX_LINES)]
+    lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
     channel: Label | None = None
 
     def record(self) -> rules.Order:
@@ -56,7 +56,7 @@ RecordIn = Annotated[EnrolmentRecord | OrderRecord, Field(discriminator="kind")]
 class ImportIn(Body):
     """Facts in order of time; each batch is all or nothing, and what is there already is left alone."""
 
-    records: Annotated[tuple[RecordIn, ...], Field(min_length=1, max_length=MAX_RECORDS)]
+    records: Annotated[list[RecordIn], Field(min_length=1, max_length=MAX_RECORDS)]
 
 
 class ImportOut(msgspec.Struct):

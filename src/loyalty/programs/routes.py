@@ -20,7 +20,9 @@ class ProgramRoutes(Controller):
     @patch("/program", operation_id="update_program", scope=Scope.PROGRAM_WRITE, responses=problems(403))
     async def update(self, data: JSONBody[ProgramPatch], caller: Caller, session: Session, now: Now) -> ProgramOut:
         """Put a new version of the settings in force."""
-        changes = data.model_dump(exclude_none=True, exclude={"name"})
+        changes = data.model_dump(exclude_none=True, exclude={"name", "currencies"})
+        if data.currencies:
+            changes["currencies"] = tuple(data.currencies)
         changed = await programs.change_settings(
             session, program_id=caller.program.id, name=data.name, changes=changes, actor=caller.actor, now=now
         )

@@ -18,7 +18,7 @@ def _known_zone(value: str) -> str:
 
 
 TimeZone = Annotated[str, text(longest=64), AfterValidator(_known_zone)]
-Currencies = Annotated[tuple[Currency, ...], Field(min_length=1, max_length=20)]
+Currencies = Annotated[list[Currency], Field(min_length=1, max_length=20)]
 
 
 class ProgramPatch(Body):
