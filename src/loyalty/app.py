@@ -1,5 +1,6 @@
 """Where the rooms meet the server."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -11,12 +12,13 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from loyalty.access.guards import provide_call, provide_caller, provide_now
 from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, sign_in
 from loyalty.checkout.routes import OrderRoutes
-from loyalty.core.db import create_engine, create_sessions
+from loyalty.core.db import Sessions, create_engine, create_sessions
 from loyalty.core.reference import reference_routes
 from loyalty.core.settings import Settings
 from loyalty.core.signing import Keyring
@@ -41,6 +43,7 @@ from loyalty.redemptions.routes import OwnRedemptionRoutes, RedemptionRoutes
 from loyalty.referrals.routes import ReferralRoutes, follow_link
 from loyalty.rewards.routes import RewardRoutes
 
+_log = logging.getLogger("loyalty.app")
 _ROUTES: Final = (
     ProgramRoutes,
     KeyRoutes,
@@ -81,8 +84,9 @@ def create_app(settings: Settings) -> Litestar:
     passwords = Passwords()
 
     @asynccontextmanager
-    async def running(_: Litestar) -> AsyncIterator[None]:
+    async def running(application: Litestar) -> AsyncIterator[None]:
         try:
+            await _warn_of_superuser(application.state.sessions)
             yield
         finally:
             passwords.close()
@@ -114,6 +118,19 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=_openapi(),
         logging_config=None,
     )
+
+
+async def _warn_of_superuser(sessions: Sessions) -> None:
+    """Say that the ledger's append-only rights do not bind a superuser; a database that is not there yet says so itself."""
+    try:
+        async with sessions() as session:
+            superuser = (
+                await session.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+            ).scalar_one()
+    except (DBAPIError, OSError):
+        return
+    if superuser:
+        _log.warning("connected as a superuser: the ledger's append-only rights do not hold for this role")
 
 
 def _openapi() -> OpenAPIConfig:

@@ -24,6 +24,7 @@ from loyalty.access.rules import ALL_KEY_SCOPES, KeyKind, Role, Scope
 from loyalty.app import create_app
 from loyalty.core import clock, ids, migrate
 from loyalty.core.db import Sessions, create_engine, create_sessions, transaction
+from loyalty.core.embedded import EmbeddedRefused
 from loyalty.core.errors import Fault, LoyaltyError, ValidationFailed
 from loyalty.core.fields import Email
 from loyalty.core.reference import openapi_json
@@ -42,7 +43,17 @@ T = TypeVar("T")
 _ACTOR: Final = "cli"
 
 
-@click.group()
+class _Commands(click.Group):
+    """Turns what cannot be started into a sentence instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (EmbeddedRefused, local.SettingsRefused) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands)
 def main() -> None:
     """An engine for loyalty and referral programs."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -67,10 +78,13 @@ def serve(host: str, port: int) -> None:
 
 
 @main.command("worker")
-def run_worker() -> None:
+@click.option(
+    "--heartbeat", type=click.Path(dir_okay=False, path_type=Path), help="A file to touch after each good round."
+)
+def run_worker(heartbeat: Path | None) -> None:
     """Do the background work."""
     with local.settings() as settings:
-        asyncio.run(_work(settings))
+        asyncio.run(_work(settings, heartbeat=heartbeat))
 
 
 @main.command()
@@ -284,14 +298,14 @@ def _say(fault: Fault) -> str:
     return f"  {fault.pointer}: {fault.detail}"
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, *, heartbeat: Path | None) -> None:
     engine = create_engine(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        await worker.run(create_sessions(engine), stop=stop)
+        await worker.run(create_sessions(engine), stop=stop, heartbeat=heartbeat)
     finally:
         await engine.dispose()
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from loyalty.core.embedded import serve
 from loyalty.core.settings import Settings
 
@@ -26,13 +28,21 @@ def settings() -> Iterator[Settings]:
 
     Without `LOYALTY_DATABASE_URL`, run the embedded PostgreSQL for as long as needed.
     """
+    if _DATABASE in os.environ:
+        yield _read()
+        return
     if _SECRET not in os.environ:
         os.environ[_SECRET] = _kept_secret()
-    if _DATABASE in os.environ:
-        yield Settings()  # type: ignore[call-arg]  # the fields come from the environment
-        return
     with serve(home()) as server:
-        yield Settings(database_url=server.url)  # type: ignore[call-arg]
+        os.environ[_DATABASE] = server.url
+        try:
+            yield _read()
+        finally:
+            del os.environ[_DATABASE]
+
+
+class SettingsRefused(Exception):
+    """The settings in the environment cannot be used; the message names each, and never its value."""
 
 
 def keep(name: str, content: str) -> None:
@@ -48,6 +58,14 @@ def keep(name: str, content: str) -> None:
 def kept(name: str) -> str | None:
     target = home() / name
     return target.read_text(encoding="utf-8") if target.exists() else None
+
+
+def _read() -> Settings:
+    try:
+        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+    except ValidationError as error:
+        faults = (f"LOYALTY_{fault['loc'][0]}".upper() + f": {fault['msg']}" for fault in error.errors())
+        raise SettingsRefused("; ".join(faults)) from error
 
 
 def _kept_secret() -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from loyalty.core import clock, idempotency
@@ -18,8 +19,11 @@ _BATCH: Final = 5000
 _log = logging.getLogger("loyalty.worker")
 
 
-async def run(sessions: Sessions, *, stop: asyncio.Event) -> None:
-    """Work until told to stop. Each step is one bounded transaction; several workers beside each other are safe."""
+async def run(sessions: Sessions, *, stop: asyncio.Event, heartbeat: Path | None = None) -> None:
+    """Work until told to stop, touching `heartbeat` after each round that did not fail.
+
+    Each step is one bounded transaction; several workers beside each other are safe.
+    """
     pruned_at = clock.now() - _PRUNE_EVERY
     while not stop.is_set():
         try:
@@ -27,6 +31,8 @@ async def run(sessions: Sessions, *, stop: asyncio.Event) -> None:
             if clock.now() - pruned_at >= _PRUNE_EVERY:
                 await prune_all(sessions)
                 pruned_at = clock.now()
+            if heartbeat is not None:
+                heartbeat.touch()
         except Exception:  # noqa: BLE001 -- whatever failed, the next round must still come
             _log.exception("background work failed; it is tried again")
             moved = 0

@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     Time-outs are milliseconds; a lock that is not had in time is answered, not waited for.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LOYALTY_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="LOYALTY_", frozen=True, hide_input_in_errors=True)
 
     database_url: str
     secret_key: SecretStr = Field(min_length=32)

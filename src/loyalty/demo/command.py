@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -31,10 +32,9 @@ def run(settings: Settings, *, once: bool, host: str, port: int) -> None:
     if once:
         return
     _out.print(f"\nServing at {address} (reference at {address}/reference). Ctrl-C ends it.")
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(_serve(settings.model_copy(update={"public_url": address}), host=host, port=port))
-    except KeyboardInterrupt:
-        _out.print("Stopped.")
+    _out.print("Stopped.")
 
 
 async def _show(settings: Settings, *, address: str) -> None:
