@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any, Final
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from pydantic import SecretStr
 
 from loyalty.app import create_app

@@ -121,7 +121,7 @@ def create_app(settings: Settings) -> Litestar:
 
 
 async def _warn_of_superuser(sessions: Sessions) -> None:
-    """Say that the ledger's append-only rights do not bind a superuser; a database that is not there yet says so itself."""
+    """Say that append-only rights do not bind a superuser; a database that is not there says so itself."""
     try:
         async with sessions() as session:
             superuser = (

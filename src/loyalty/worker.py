@@ -32,7 +32,7 @@ async def run(sessions: Sessions, *, stop: asyncio.Event, heartbeat: Path | None
                 await prune_all(sessions)
                 pruned_at = clock.now()
             if heartbeat is not None:
-                heartbeat.touch()
+                await asyncio.to_thread(heartbeat.touch)
         except Exception:  # noqa: BLE001 -- whatever failed, the next round must still come
             _log.exception("background work failed; it is tried again")
             moved = 0
