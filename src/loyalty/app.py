@@ -9,7 +9,7 @@ from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -44,6 +44,10 @@ from loyalty.referrals.routes import ReferralRoutes, follow_link
 from loyalty.rewards.routes import RewardRoutes
 
 _log = logging.getLogger("loyalty.app")
+_TAGS: Final = (
+    "Members", "Orders", "Points", "Rewards", "Redemptions", "Referrals", "Me", "Metrics", "Earning", "Program", "Access",
+    "Imports", "Events",
+)  # fmt: skip
 _ROUTES: Final = (
     ProgramRoutes,
     KeyRoutes,
@@ -143,6 +147,8 @@ def _openapi() -> OpenAPIConfig:
         description="Points, rewards, referrals, honest metrics. Every refusal is problem+json with a stable `code`.",
         components=Components(security_schemes={"bearer": scheme}),
         security=[{"bearer": []}],
+        tags=[Tag(name=name) for name in _TAGS],
+        use_handler_docstrings=True,
         render_plugins=[],
         path="/openapi",
     )

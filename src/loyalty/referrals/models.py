@@ -96,6 +96,12 @@ class Referral(Row):
         CheckConstraint("(qualified_at IS NULL) = (qualifying_order_id IS NULL)", name="qualified_by_an_order"),
         Index("uq_referrals_live", "program_id", "referee_id", unique=True, postgresql_where=text("ended_at IS NULL")),
         Index("ix_referrals_advocate", "program_id", "advocate_id"),
+        Index(
+            "ix_referrals_order",
+            "program_id",
+            "qualifying_order_id",
+            postgresql_where=text("qualifying_order_id IS NOT NULL"),
+        ),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)

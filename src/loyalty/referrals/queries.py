@@ -318,6 +318,8 @@ async def list_referrals_qualified_by(
         select(referral).where(referral.program_id == program_id, referral.qualifying_order_id == order_id)
     )
     referrals = list(found.scalars())
+    if not referrals:
+        return []
     paid: Any = await session.execute(
         select(reward)
         .where(reward.program_id == program_id, reward.referral_id.in_([row.id for row in referrals]))

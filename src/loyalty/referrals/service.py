@@ -239,6 +239,8 @@ async def lock_waiting(
 ) -> dict[UUID, Waiting]:
     """Lock the referrals of these referees that wait for their order. Comes before any wallet is locked."""
     rows = await queries.lock_waiting_referrals(session, program_id=program_id, referee_ids=referee_ids)
+    if not rows:
+        return {}
     campaigns = await queries.get_campaigns(
         session, program_id=program_id, campaign_ids={row.campaign_id for row in rows}
     )

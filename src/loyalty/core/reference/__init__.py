@@ -64,5 +64,12 @@ def reference_routes() -> list[Any]:
 
 
 def openapi_json(schema: Mapping[str, Any]) -> bytes:
-    """Write the document the same way every time, so that a change of it is a change of the API."""
+    """Write the document the same way every time, so that a change of it is a change of the API.
+
+    An operation's summary is the first line of what its handler says of itself.
+    """
+    for path in schema["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict):
+                operation["summary"] = operation["description"].partition("\n")[0]
     return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=1) + b"\n"

@@ -512,6 +512,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_referrals_advocate", "referrals", ["program_id", "advocate_id"], unique=False)
     op.create_index(
+        "ix_referrals_order",
+        "referrals",
+        ["program_id", "qualifying_order_id"],
+        unique=False,
+        postgresql_where=sa.text("qualifying_order_id IS NOT NULL"),
+    )
+    op.create_index(
         "uq_referrals_live",
         "referrals",
         ["program_id", "referee_id"],
@@ -761,6 +768,9 @@ def downgrade() -> None:
     op.drop_index("ix_wallets_due", table_name="wallets", postgresql_where=sa.text("next_due_at IS NOT NULL"))
     op.drop_table("wallets")
     op.drop_index("uq_referrals_live", table_name="referrals", postgresql_where=sa.text("ended_at IS NULL"))
+    op.drop_index(
+        "ix_referrals_order", table_name="referrals", postgresql_where=sa.text("qualifying_order_id IS NOT NULL")
+    )
     op.drop_index("ix_referrals_advocate", table_name="referrals")
     op.drop_table("referrals")
     op.drop_table("referral_touches")
