@@ -45,8 +45,8 @@ from loyalty.rewards.routes import RewardRoutes
 
 _log = logging.getLogger("loyalty.app")
 _TAGS: Final = (
-    "Members", "Orders", "Points", "Rewards", "Redemptions", "Referrals", "Me", "Metrics", "Earning", "Program", "Access",
-    "Imports", "Events",
+    "Members", "Orders", "Points", "Rewards", "Redemptions", "Referrals", "Me", "Metrics", "Earning", "Program",
+    "Access", "Imports", "Events",
 )  # fmt: skip
 _ROUTES: Final = (
     ProgramRoutes,

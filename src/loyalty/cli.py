@@ -26,7 +26,7 @@ from loyalty.core import clock, ids, migrate
 from loyalty.core.db import Sessions, create_engine, create_sessions, transaction
 from loyalty.core.embedded import EmbeddedRefused
 from loyalty.core.errors import Fault, LoyaltyError, ValidationFailed
-from loyalty.core.fields import Email
+from loyalty.core.fields import Currency, Email, Unit
 from loyalty.core.reference import openapi_json
 from loyalty.core.settings import Settings
 from loyalty.demo import command as demonstration
@@ -36,7 +36,7 @@ from loyalty.imports.schemas import MAX_RECORDS, EnrolmentRecord, OrderRecord, R
 from loyalty.points import service as points
 from loyalty.programs import service as programs
 from loyalty.programs.rules import Mode, ProgramRules
-from loyalty.programs.schemas import TimeZone
+from loyalty.programs.schemas import Slug, TimeZone
 
 T = TypeVar("T")
 
@@ -117,16 +117,21 @@ def create_program(
     slug: str, name: str, mode: Mode, currencies: tuple[str, ...], time_zone: str, unit: str, clock_at: str | None
 ) -> None:
     """Create a program."""
-    zone = _checked(TimeZone, time_zone)
+    rules = ProgramRules(
+        currencies=tuple(_checked(Currency, currency) for currency in currencies),
+        time_zone=_checked(TimeZone, time_zone),
+        unit=_checked(Unit, unit),
+    )
+    short = _checked(Slug, slug)
     begins = _checked(datetime, clock_at) if clock_at else None
 
     async def create(session: AsyncSession) -> str:
         program = await programs.create(
             session,
-            slug=slug,
+            slug=short,
             name=name,
             mode=mode,
-            rules=ProgramRules(currencies=currencies, time_zone=zone, unit=unit),
+            rules=rules,
             clock_at=begins,
             actor=_ACTOR,
             now=clock.now(),

@@ -208,7 +208,7 @@ async def _waiting(
         return None
     waiting = (await referrals.lock_waiting(session, program_id=program_id, referee_ids=[customer_id])).get(customer_id)
     if waiting is None or await orders.have_bought(
-        session, program_id=program_id, customer_ids=[customer_id], other_than=order_id
+        session, program_id=program_id, customer_ids=[customer_id], other_than=[order_id]
     ):
         return None
     return waiting

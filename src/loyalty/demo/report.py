@@ -50,7 +50,7 @@ def _raw(raw: RawAssociation) -> Table:
         f"Retention, {_window(raw.window)}", "Rate", "95 % interval", "Of", caption=f"{raw.label}: {raw.note}"
     )
     for group in raw.groups:
-        if not group.suppressed:
+        if group.denominator:
             counted = f"{group.numerator} of {group.denominator}"
             table.add_row(group.standing, _percent(group.value), _interval(group.interval), counted)
     table.add_row("members less non-members", _points(raw.difference), _interval(raw.difference_interval), "")

@@ -66,7 +66,6 @@ class _Writes:
     """Rows that the batch decided on."""
 
     bindings: list[Binding] = field(default_factory=list)
-    orders: list[NewOrder] = field(default_factory=list)
     awards: list[tuple[UUID, Award, UUID | None]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     settlement: Settlement = field(default_factory=Settlement)
@@ -78,7 +77,11 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
     Facts keep their own time, as occurred and as recorded. Raises ImportRefused with every fault of the batch.
     """
     fresh = await _accept(session, program=program, records=records, now=now)
-    known = await _know(session, program=program, records=fresh)
+    customers, joined = await _identify(session, program_id=program.id, records=fresh)
+    placed = {record.external_id: _new_order(record, customers) for record in fresh if isinstance(record, Order)}
+    await orders.record_many(session, program_id=program.id, orders=list(placed.values()))
+    own = [order.id for order in placed.values()]
+    known = await _know(session, program=program, customers=customers, joined=joined, own_orders=own)
     book = await points.open_book(session, keys=_wallets(known), now=now)
     writes = _Writes()
     for record in fresh:
@@ -86,11 +89,10 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
         if isinstance(record, Enrolment):
             _enrol(known, writes, record)
         else:
-            _order(known, writes, book, record)
+            _count(known, writes, book, placed[record.external_id])
     await _write(session, book, writes, program_id=program.id)
-    done = len(writes.orders) + len(known.joined)
     won = sum(binding.winner is not None for binding in writes.bindings)
-    return Result(len(writes.orders), len(known.joined), won, len(records) - done)
+    return Result(len(placed), len(joined), won, len(records) - len(placed) - len(joined))
 
 
 async def _accept(session: AsyncSession, *, program: Program, records: Sequence[Record], now: datetime) -> list[Record]:
@@ -105,14 +107,16 @@ async def _accept(session: AsyncSession, *, program: Program, records: Sequence[
     return [record for record in records if isinstance(record, Enrolment) or record.external_id not in recorded]
 
 
-async def _know(session: AsyncSession, *, program: Program, records: Sequence[Record]) -> _Known:
-    """Write the identities that are new, and load everything else that the records touch."""
+async def _identify(
+    session: AsyncSession, *, program_id: UUID, records: Sequence[Record]
+) -> tuple[dict[str, UUID], set[UUID]]:
+    """Write the customers and members that are new; return customers by external id, and who joined."""
     seen = {record.external_customer_id: record.at for record in reversed(records) if record.external_customer_id}
     named = seen.keys() | {
         record.referred_by for record in records if isinstance(record, Enrolment) and record.referred_by
     }
-    customers = await members.ensure_customers(session, program_id=program.id, named=named, seen=seen)
-    standings = await members.standings(session, program_id=program.id, member_ids=customers.values())
+    customers = await members.ensure_customers(session, program_id=program_id, named=named, seen=seen)
+    standings = await members.standings(session, program_id=program_id, member_ids=customers.values())
     joining = {
         customers[record.external_customer_id]: record
         for record in reversed(records)
@@ -120,12 +124,19 @@ async def _know(session: AsyncSession, *, program: Program, records: Sequence[Re
     }
     await members.enrol_many(
         session,
-        program_id=program.id,
+        program_id=program_id,
         joining=[(member_id, record.at, record.external_order_id) for member_id, record in joining.items()],
     )
     await referrals.give_codes(
-        session, program_id=program.id, joined=[(member_id, record.at) for member_id, record in joining.items()]
+        session, program_id=program_id, joined=[(member_id, record.at) for member_id, record in joining.items()]
     )
+    return customers, set(joining)
+
+
+async def _know(
+    session: AsyncSession, *, program: Program, customers: dict[str, UUID], joined: set[UUID], own_orders: list[UUID]
+) -> _Known:
+    """Load what the decisions need; locks referrals, after customers and orders and before wallets."""
     waiting = await referrals.lock_waiting(session, program_id=program.id, referee_ids=list(customers.values()))
     concerned = {*customers.values(), *(referral.advocate_id for referral in waiting.values())}
     standings = await members.standings(session, program_id=program.id, member_ids=concerned)
@@ -133,9 +144,11 @@ async def _know(session: AsyncSession, *, program: Program, records: Sequence[Re
         program=program,
         customers=customers,
         standings=standings,
-        joined=set(joining),
+        joined=joined,
         codes=await referrals.primary_codes(session, program_id=program.id, member_ids=standings),
-        bought=await orders.have_bought(session, program_id=program.id, customer_ids=customers.values()),
+        bought=await orders.have_bought(
+            session, program_id=program.id, customer_ids=customers.values(), other_than=own_orders
+        ),
         waiting=waiting,
         versions=await earning.versions(session, program_id=program.id),
         campaign=await referrals.find_campaign(session, program_id=program.id),
@@ -178,12 +191,11 @@ def _claim(known: _Known, record: Enrolment) -> Claim:
     return claim if standing is None else referral_rules.with_advocate(claim, standing)
 
 
-def _order(known: _Known, writes: _Writes, book: Book, record: Order) -> None:
-    customer_id = known.customers[record.external_customer_id] if record.external_customer_id else None
-    order = NewOrder(
+def _new_order(record: Order, customers: dict[str, UUID]) -> NewOrder:
+    return NewOrder(
         id=ids.new(),
         external_id=record.external_id,
-        customer_id=customer_id,
+        customer_id=customers[record.external_customer_id] if record.external_customer_id else None,
         email_digest=None,
         content_digest=_digest(record),
         currency=record.currency,
@@ -194,20 +206,23 @@ def _order(known: _Known, writes: _Writes, book: Book, record: Order) -> None:
         paid=True,
         imported=True,
     )
-    writes.orders.append(order)
-    writes.events.append(Event("order.recorded", order.id, occurred_at=record.at, member_id=customer_id))
-    if customer_id is None:
+
+
+def _count(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> None:
+    """Let an order earn, and complete a referral."""
+    writes.events.append(Event("order.recorded", order.id, occurred_at=order.placed_at, member_id=order.customer_id))
+    if order.customer_id is None:
         return
     awards = earnings(
         known.versions,
-        buyer=known.standings.get(customer_id),
-        placed_at=record.at,
-        currency=record.currency,
-        lines=record.lines,
+        buyer=known.standings.get(order.customer_id),
+        placed_at=order.placed_at,
+        currency=order.currency,
+        lines=order.lines,
     )
     writes.awards.extend((order.id, award, _award(book, order, award, known.program.id)) for award in awards)
     _complete(known, writes, book, order)
-    known.bought.add(customer_id)
+    known.bought.add(order.customer_id)
 
 
 def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID | None:
@@ -232,7 +247,6 @@ def _complete(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> No
 
 
 async def _write(session: AsyncSession, book: Book, writes: _Writes, *, program_id: UUID) -> None:
-    await orders.record_many(session, program_id=program_id, orders=writes.orders)
     await referrals.bind_many(session, program_id=program_id, bindings=writes.bindings)
     await points.post(session, book)
     await earning.record(session, program_id=program_id, awards=writes.awards)

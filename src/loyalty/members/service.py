@@ -47,7 +47,8 @@ async def ensure_customers(
 ) -> dict[str, UUID]:
     """Return the customers known by these external ids; those in `seen` are created if new, as of their instant."""
     known = await queries.find_by_external_ids(session, program_id=program_id, external_ids=named)
-    new = {external_id: ids.new() for external_id in seen if external_id not in known}
+    # In order of external id, so that two batches with the same newcomers never wait for each other.
+    new = {external_id: ids.new() for external_id in sorted(seen) if external_id not in known}
     await queries.insert_customers(
         session, program_id=program_id, created={new[external_id]: seen[external_id] for external_id in new}
     )

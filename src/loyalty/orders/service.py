@@ -75,9 +75,9 @@ async def pay(session: AsyncSession, *, program_id: UUID, order_id: UUID, paid_a
 
 
 async def have_bought(
-    session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID], other_than: UUID | None = None
+    session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID], other_than: Collection[UUID] = ()
 ) -> set[UUID]:
-    """Return which of these customers have a paid order, apart from the one named."""
+    """Return which of these customers have a paid order, apart from the ones named."""
     return await queries.customers_with_paid_orders(
         session, program_id=program_id, customer_ids=customer_ids, other_than=other_than
     )

@@ -10,7 +10,7 @@ _SUBJECTS = {
     "order": "ord",
     "redemption": "red",
     "referral": "ref",
-    "points": "src",
+    "points": "ent",
 }
 
 

@@ -135,7 +135,7 @@ async def verify(session: AsyncSession, *, program_id: UUID) -> Verification:
 def _news(entry: Entry) -> Event:
     return Event(
         _NEWS[entry.movement.kind],
-        entry.source_id,
+        entry.id,
         occurred_at=entry.occurred_at,
         member_id=entry.wallet.member_id,
         version=entry.version,

@@ -17,6 +17,7 @@ def _known_zone(value: str) -> str:
     return value
 
 
+Slug = Annotated[str, text(longest=40, shortest=3, pattern=r"^[a-z0-9][a-z0-9-]*[a-z0-9]$")]
 TimeZone = Annotated[str, text(longest=64), AfterValidator(_known_zone)]
 Currencies = Annotated[list[Currency], Field(min_length=1, max_length=20)]
 
