@@ -5,9 +5,11 @@ from binascii import Error
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Generic, TypeVar
+from uuid import UUID
 
 from litestar.params import QueryParameter
 
+from loyalty.core import ids
 from loyalty.core.errors import Invalid
 
 DEFAULT_LIMIT: Final = 20
@@ -15,6 +17,8 @@ MAX_LIMIT: Final = 100
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many to return.")]
 Cursor = Annotated[str | None, QueryParameter(max_length=200, description="`next_cursor` of the page before.")]
+
+_MOST_DIGITS: Final = 18
 
 T = TypeVar("T")
 
@@ -39,6 +43,26 @@ def decode_cursor(cursor: str) -> str:
         return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (Error, ValueError) as error:
         raise CursorInvalid from error
+
+
+def last_id(cursor: str | None) -> UUID | None:
+    """Return the id that a cursor of a list in order of id stands for; None at the beginning of the list."""
+    if cursor is None:
+        return None
+    found = ids.decode(decode_cursor(cursor))
+    if found is None:
+        raise CursorInvalid
+    return found
+
+
+def last_number(cursor: str | None) -> int | None:
+    """Return the number that a cursor of a list in order of numbers stands for; None at the beginning of the list."""
+    if cursor is None:
+        return None
+    digits = decode_cursor(cursor)
+    if not digits.isdecimal() or len(digits) > _MOST_DIGITS:
+        raise CursorInvalid
+    return int(digits)
 
 
 def page(rows: Sequence[T], *, limit: int, key: Callable[[T], str]) -> Page[T]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
-from loyalty.core.paging import CursorInvalid, Page
+from loyalty.core.paging import Page
 from loyalty.members import models, queries
 from loyalty.members.errors import AlreadyAMember, IdentifierInUse, MemberClosed, MemberNotFound
 from loyalty.members.rules import IdentifierKind, Identifiers, Person, Standing, Status, Suspends
@@ -144,9 +144,7 @@ async def find_by(session: AsyncSession, *, program_id: UUID, kind: IdentifierKi
 
 async def page(session: AsyncSession, *, program_id: UUID, cursor: str | None, limit: int) -> Page[View]:
     """List members in order of id."""
-    after = None
-    if cursor is not None and (after := ids.decode(paging.decode_cursor(cursor))) is None:
-        raise CursorInvalid
+    after = paging.last_id(cursor)
     rows = await queries.list_members(session, program_id=program_id, after=after, limit=limit + 1)
     cut = paging.page(rows, limit=limit, key=lambda member: ids.encode(member.id))
     return Page(await _views(session, program_id=program_id, members=list(cut.data)), cut.has_more, cut.next_cursor)

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
-from loyalty.core.paging import CursorInvalid, Page
+from loyalty.core.paging import Page
 from loyalty.orders import models, queries
 from loyalty.orders.errors import OrderAlreadyPaid, OrderDiffers, PaidBeforePlaced
 from loyalty.orders.rules import NewOrder
@@ -54,9 +54,7 @@ async def page(
     session: AsyncSession, *, program_id: UUID, customer_id: UUID | None, cursor: str | None, limit: int
 ) -> Page[models.Order]:
     """List orders, the last recorded first."""
-    before = None
-    if cursor is not None and (before := ids.decode(paging.decode_cursor(cursor))) is None:
-        raise CursorInvalid
+    before = paging.last_id(cursor)
     rows = await queries.list_orders(
         session, program_id=program_id, customer_id=customer_id, before=before, limit=limit + 1
     )

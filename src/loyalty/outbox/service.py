@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import paging
-from loyalty.core.paging import CursorInvalid, Page
+from loyalty.core.paging import Page
 from loyalty.outbox import models, queries
 from loyalty.outbox.rules import Event
 
@@ -26,8 +26,6 @@ async def relay(session: AsyncSession, *, program_id: UUID, limit: int = 1000) -
 
 async def page(session: AsyncSession, *, program_id: UUID, cursor: str | None, limit: int) -> Page[models.Event]:
     """List numbered events, oldest first."""
-    after = paging.decode_cursor(cursor) if cursor else "0"
-    if not after.isdecimal():
-        raise CursorInvalid
-    rows = await queries.list_events(session, program_id=program_id, after=int(after), limit=limit + 1)
+    after = paging.last_number(cursor) or 0
+    rows = await queries.list_events(session, program_id=program_id, after=after, limit=limit + 1)
     return paging.page(rows, limit=limit, key=lambda event: str(event.number))

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import paging
-from loyalty.core.paging import CursorInvalid, Page
+from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import models, queries
@@ -108,10 +108,8 @@ async def richest_member(session: AsyncSession, *, program_id: UUID, unit: str) 
 
 async def entries(session: AsyncSession, *, key: WalletKey, cursor: str | None, limit: int) -> Page[models.Entry]:
     """List a wallet's entries, newest first."""
-    before = paging.decode_cursor(cursor) if cursor else None
-    if before is not None and not before.isdecimal():
-        raise CursorInvalid
-    rows = await queries.list_entries(session, key, before=int(before) if before is not None else None, limit=limit + 1)
+    before = paging.last_number(cursor)
+    rows = await queries.list_entries(session, key, before=before, limit=limit + 1)
     return paging.page(rows, limit=limit, key=lambda entry: str(entry.version))
 
 

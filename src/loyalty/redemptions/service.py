@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import idempotency, ids, paging
 from loyalty.core.idempotency import Call, Claim
-from loyalty.core.paging import CursorInvalid, Page
+from loyalty.core.paging import Page
 from loyalty.members import service as members
 from loyalty.members.errors import MemberMayNotBurn
 from loyalty.outbox import service as outbox
@@ -126,9 +126,7 @@ async def page(
     session: AsyncSession, *, program_id: UUID, member_id: UUID, cursor: str | None, limit: int
 ) -> Page[View]:
     """List a member's redemptions, the newest first."""
-    before = None
-    if cursor is not None and (before := ids.decode(paging.decode_cursor(cursor))) is None:
-        raise CursorInvalid
+    before = paging.last_id(cursor)
     rows = await queries.list_redemptions(
         session, program_id=program_id, member_id=member_id, before=before, limit=limit + 1
     )

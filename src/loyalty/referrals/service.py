@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
-from loyalty.core.paging import CursorInvalid, Page
+from loyalty.core.paging import Page
 from loyalty.core.signing import Keyring
 from loyalty.members import service as members
 from loyalty.outbox import service as outbox
@@ -295,9 +295,7 @@ async def page(
     session: AsyncSession, *, program_id: UUID, advocate_id: UUID | None, cursor: str | None, limit: int
 ) -> Page[models.Referral]:
     """List referrals, the last recorded first."""
-    before = None
-    if cursor is not None and (before := ids.decode(paging.decode_cursor(cursor))) is None:
-        raise CursorInvalid
+    before = paging.last_id(cursor)
     rows = await queries.list_referrals(
         session, program_id=program_id, advocate_id=advocate_id, before=before, limit=limit + 1
     )

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
-from loyalty.core.paging import CursorInvalid, Page
+from loyalty.core.paging import Page
 from loyalty.rewards import models, queries, rules
 from loyalty.rewards.errors import CouponCodesExhausted, CouponUsed, OutOfStock, RewardRetired
 from loyalty.rewards.rules import RewardKind
@@ -53,9 +53,7 @@ async def page(
     session: AsyncSession, *, program_id: UUID, offered_only: bool, cursor: str | None, limit: int
 ) -> Page[models.Reward]:
     """List rewards in the order they were made."""
-    after = None
-    if cursor is not None and (after := ids.decode(paging.decode_cursor(cursor))) is None:
-        raise CursorInvalid
+    after = paging.last_id(cursor)
     rows = await queries.list_rewards(
         session, program_id=program_id, offered_only=offered_only, after=after, limit=limit + 1
     )
