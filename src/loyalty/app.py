@@ -12,23 +12,25 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from loyalty.access.guards import provide_call, provide_caller, provide_now
 from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, sign_in
 from loyalty.checkout.routes import OrderRoutes
+from loyalty.core import migrate
 from loyalty.core.db import Sessions, create_engine, create_sessions
-from loyalty.core.reference import reference_routes
+from loyalty.core.errors import Unavailable
+from loyalty.core.reference import OwnPagesOnly, ReferenceRoutes, reference_files
 from loyalty.core.settings import Settings
 from loyalty.core.signing import Keyring
 from loyalty.core.web import (
     EXCEPTION_HANDLERS,
     MAX_BODY_BYTES,
-    RequestIds,
+    RequestEdge,
     Session,
+    check_outline,
     provide_session,
-    require_json,
 )
 from loyalty.earning.routes import EarningRuleRoutes
 from loyalty.enrolment.routes import enrol
@@ -75,10 +77,19 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
+class SchemaOutOfDate(Unavailable):
+    """The database has not this release's schema; run `loyalty migrate`."""
+
+
 @get("/health/ready", operation_id="get_readiness", tags=["Health"], security=[], include_in_schema=False)
-async def ready(session: Session) -> dict[str, str]:
-    """Say that the database answers, and with which version of the schema."""
-    version = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
+async def ready(session: Session, state: State) -> dict[str, str]:
+    """Say that the database answers, and has the schema of this release."""
+    try:
+        version = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+    except ProgrammingError as error:
+        raise SchemaOutOfDate from error
+    if version != state.schema:
+        raise SchemaOutOfDate
     return {"status": "ready", "schema": str(version)}
 
 
@@ -97,7 +108,7 @@ def create_app(settings: Settings) -> Litestar:
             await engine.dispose()
 
     return Litestar(
-        route_handlers=[*_ROUTES, live, ready, *reference_routes()],
+        route_handlers=[*_ROUTES, live, ready, ReferenceRoutes, reference_files()],
         dependencies={
             "session": Provide(provide_session),
             "caller": Provide(provide_caller),
@@ -105,8 +116,8 @@ def create_app(settings: Settings) -> Litestar:
             "call": Provide(provide_call),
         },
         exception_handlers=EXCEPTION_HANDLERS,
-        middleware=[RequestIds],
-        before_request=require_json,
+        middleware=[RequestEdge],
+        before_request=check_outline,
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=[running],
         state=State(
@@ -115,10 +126,11 @@ def create_app(settings: Settings) -> Litestar:
                 "sessions": create_sessions(engine),
                 "keyring": Keyring(settings),
                 "passwords": passwords,
+                "schema": migrate.head(),
             }
         ),
         # None leaves strictness to each field: with a bare False, "3" and 3.0 and true would pass for integers.
-        plugins=[PydanticPlugin(validate_strict=None)],  # type: ignore[arg-type]
+        plugins=[PydanticPlugin(validate_strict=None), OwnPagesOnly()],  # type: ignore[arg-type]
         openapi_config=_openapi(),
         logging_config=None,
     )
@@ -149,6 +161,5 @@ def _openapi() -> OpenAPIConfig:
         security=[{"bearer": []}],
         tags=[Tag(name=name) for name in _TAGS],
         use_handler_docstrings=True,
-        render_plugins=[],
-        path="/openapi",
+        path=OwnPagesOnly.pages,
     )

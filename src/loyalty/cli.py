@@ -261,7 +261,7 @@ def import_history(file: Path, slug: str) -> None:
 def openapi() -> None:
     """Print the OpenAPI document."""
     settings = Settings(database_url="postgresql://nowhere/none", secret_key="not used to describe anything, ever")  # type: ignore[arg-type]  # noqa: S106
-    click.echo(openapi_json(create_app(settings).openapi_schema.to_schema()), nl=False)
+    click.echo(openapi_json(create_app(settings)), nl=False)
 
 
 def _record(adapter: TypeAdapter[EnrolmentRecord | OrderRecord], line: bytes, *, number: int) -> Record:

@@ -2,9 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
 
 from loyalty.core import clock, idempotency
 from loyalty.core.db import Sessions, transaction
@@ -42,26 +46,44 @@ async def run(sessions: Sessions, *, stop: asyncio.Event, heartbeat: Path | None
 
 async def relay_all(sessions: Sessions) -> int:
     """Number waiting events, program by program; return how many."""
-    moved = 0
-    async with transaction(sessions) as session:
-        program_ids = await programs.list_program_ids(session)
-    for program_id in program_ids:
-        async with transaction(sessions) as session:
-            moved += await outbox.relay(session, program_id=program_id, limit=_BATCH)
-    return moved
+    return await _for_each_program(sessions, _relay)
 
 
 async def prune_all(sessions: Sessions) -> int:
     """Forget idempotency keys older than thirty days of their program's own time; return how many."""
-    gone = 0
+    return await _for_each_program(sessions, _prune)
+
+
+async def _for_each_program(sessions: Sessions, work: Callable[[Sessions, UUID], Awaitable[int]]) -> int:
+    """Do work for every program, and add up what it came to; what fails for one must not starve the others."""
+    done, failed = 0, None
     async with transaction(sessions) as session:
         program_ids = await programs.list_program_ids(session)
     for program_id in program_ids:
+        try:
+            done += await work(sessions, program_id)
+        except (DBAPIError, OSError) as error:
+            failed = error
+    if failed is not None:
+        raise failed
+    return done
+
+
+async def _relay(sessions: Sessions, program_id: UUID) -> int:
+    async with transaction(sessions) as session:
+        return await outbox.relay(session, program_id=program_id, limit=_BATCH)
+
+
+async def _prune(sessions: Sessions, program_id: UUID) -> int:
+    gone = 0
+    while True:
         async with transaction(sessions) as session:
             program = await programs.get_program(session, program_id=program_id)
             before = program.now(clock.now()) - _KEEP_KEYS
-            gone += await idempotency.prune(session, program_id=program_id, before=before)
-    return gone
+            batch = await idempotency.prune(session, program_id=program_id, before=before, limit=_BATCH)
+        gone += batch
+        if batch < _BATCH:
+            return gone
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

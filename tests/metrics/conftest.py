@@ -91,6 +91,7 @@ class Shop:
                 "placed_at": placed_at,
                 "recorded_at": self.at(recorded) if recorded else placed_at,
                 "paid_at": paid_at,
+                "payment_recorded_at": paid_at and max(paid_at, self.at(recorded) if recorded else placed_at),
                 "cancelled_at": self.at(cancelled) if cancelled else None,
                 "paid_when_placed": paid == "same",
                 "imported": True,
@@ -151,6 +152,7 @@ class Shop:
             "qualified_at": self.at(qualified) if qualified else None,
             "qualifying_order_id": ids.new() if qualified else None,
             "approved_at": self.at(approved) if approved else None,
+            "settled_recorded_at": self.at(qualified) if qualified else None,
             "ended_at": self.at(ended) if ended else None,
         }
         await self.session.execute(insert(Referral), [row])

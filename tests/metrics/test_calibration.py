@@ -13,7 +13,7 @@ from sqlalchemy import insert
 
 from loyalty.core import ids
 from loyalty.members.models import Member
-from loyalty.metrics import queries
+from loyalty.metrics import trials as trial_queries
 from loyalty.metrics.adjusted import COARSE, FINE, GRACE_DAYS, HORIZON_DAYS, Cell, Grid, compare
 from loyalty.metrics.windows import Window
 from loyalty.orders.models import Order
@@ -70,6 +70,7 @@ async def load(shop: Shop, bought: Sequence[Any], joined_at: Sequence[int | None
             "placed_at": at,
             "recorded_at": at,
             "paid_at": at,
+            "payment_recorded_at": at,
             "paid_when_placed": True,
             "imported": True,
         }
@@ -97,7 +98,7 @@ async def load(shop: Shop, bought: Sequence[Any], joined_at: Sequence[int | None
 
 async def counted(shop: Shop, *, grid: Grid, until: date) -> Trials:
     first = until.replace(year=until.year - 2)
-    return await queries.find_trials(
+    return await trial_queries.find_trials(
         shop.session,
         view=shop.view(until.isoformat()),
         window=Window(first=first, end=until, zone=shop.zone),

@@ -4,6 +4,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from loyalty.metrics import queries
+from loyalty.metrics import trials as trial_queries
 from loyalty.metrics.adjusted import FINE
 from loyalty.metrics.rules import NO_BUYERS, JoinCounts, RetentionSets, Standing, Trials
 from loyalty.metrics.windows import Window, first_instant
@@ -204,7 +205,7 @@ async def test_new_customers_with_a_live_binding(shop: Shop) -> None:
 
 
 async def trials(shop: Shop, *, as_of: str = "2026-07-15", horizon_days: int = 30) -> Trials:
-    return await queries.find_trials(
+    return await trial_queries.find_trials(
         shop.session,
         view=shop.view(as_of),
         window=window(shop, "2026-01-01", "2026-07-01"),
@@ -215,7 +216,7 @@ async def trials(shop: Shop, *, as_of: str = "2026-07-15", horizon_days: int = 3
 
 
 async def joins(shop: Shop) -> JoinCounts:
-    return await queries.count_joins(
+    return await trial_queries.count_joins(
         shop.session, view=shop.view("2026-07-15"), window=window(shop, "2026-01-01", "2026-07-01"), grace_days=1
     )
 
@@ -336,7 +337,7 @@ async def test_orders_by_channel_and_who_placed_them(shop: Shop) -> None:
     await shop.orders([None, None], "2026-02-01", channel="till")
     await shop.orders([None], "2026-02-01")
     await shop.orders(people[:1], "2025-12-01")
-    found = await queries.list_linkable(
+    found = await trial_queries.list_linkable(
         shop.session, view=shop.view("2026-07-15"), first=date(2026, 1, 1), end=date(2026, 7, 1), channels=2
     )
     assert [(one.channel, one.members, one.others, one.unidentified) for one in found] == [
@@ -351,7 +352,7 @@ async def test_ever_members_and_others(shop: Shop) -> None:
     await shop.orders(people, "2026-02-01")
     await shop.orders(people[:3], "2026-03-01")
     await shop.enrol(people[:2], "2026-06-01")
-    counts = await queries.count_ever_members(
+    counts = await trial_queries.count_ever_members(
         shop.session, view=shop.view("2026-07-15"), window=window(shop, "2026-01-01", "2026-07-01")
     )
     assert (counts.members, counts.members_repeated, counts.others, counts.others_repeated) == (2, 2, 2, 1)

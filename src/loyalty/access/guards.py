@@ -16,7 +16,8 @@ from loyalty.core import clock, idempotency
 from loyalty.core.signing import Keyring
 from loyalty.core.web import Session
 
-_BEARER: Final = "Bearer "
+_BEARER: Final = "bearer"
+_REQUEST: Final = "loyalty:request"
 
 Caller = NamedDependency[CallerFacts]
 Now = NamedDependency[datetime]
@@ -25,9 +26,9 @@ Call = NamedDependency[idempotency.Call]
 
 async def provide_caller(request: Request[Any, Any, Any], session: Session) -> CallerFacts:
     """Authenticate, and hold the caller to the scope that the operation names."""
-    header = request.headers.get("authorization", "")
-    credential = header.removeprefix(_BEARER).strip()
-    if not header.startswith(_BEARER) or not credential or len(credential) > MAX_CREDENTIAL_LENGTH:
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    credential = rest.strip()
+    if scheme.lower() != _BEARER or not credential or len(credential) > MAX_CREDENTIAL_LENGTH:
         raise CredentialsMissing
     caller = await access.authenticate(
         session, credential=credential, keyring=cast(Keyring, request.app.state.keyring), real_now=clock.now()
@@ -55,12 +56,13 @@ async def provide_call(
     The address and the body, whatever its spacing or field order.
     """
     body = await request.body()
-    canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted") if body else b""
+    canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted").decode() if body else ""
+    keyring = cast(Keyring, request.app.state.keyring)
     return idempotency.Call(
         program_id=caller.program.id,
         operation=str(request.route_handler.operation_id),
         key=_within(caller, idempotency.read_key(idempotency_key)),
-        fingerprint=idempotency.fingerprint(request.url.path.encode(), canonical),
+        fingerprints=keyring.digests(_REQUEST, f"{request.url.path}\n{canonical}"),
     )
 
 

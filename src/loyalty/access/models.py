@@ -22,7 +22,6 @@ class ApiKey(Row):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
 
 
 class Manager(Row):

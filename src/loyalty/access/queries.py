@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,7 +20,7 @@ async def find_key_caller(session: AsyncSession, *, credential: Credential, real
             select_program(key.id, key.scopes)
             .join(key, key.program_id == ProgramRow.id)
             .where(key.program_id == credential.program_id, key.digest == credential.digest)
-            .where(key.expires_at.is_(None) | (key.expires_at > real_now), key.revoked_at.is_(None))
+            .where(key.expires_at.is_(None) | (key.expires_at > real_now))
         )
     ).first()
     if row is None:
@@ -62,8 +62,7 @@ async def end_key(session: AsyncSession, *, program_id: UUID, key_id: UUID, at: 
     ended = await session.execute(
         update(models.ApiKey)
         .where(models.ApiKey.program_id == program_id, models.ApiKey.id == key_id)
-        .where(models.ApiKey.revoked_at.is_(None))
-        .values(expires_at=at)
+        .values(expires_at=func.least(func.coalesce(models.ApiKey.expires_at, at), at))
         .returning(models.ApiKey)
     )
     return ended.scalar_one_or_none()

@@ -52,10 +52,10 @@ class KeyRoutes(Controller):
 
 
 @post("/v1/manager-sessions", operation_id="create_manager_session", tags=["Access"], responses=problems(), security=[])
-async def sign_in(data: JSONBody[SignIn], session: Session, state: State) -> TokenOut:
+async def sign_in(data: JSONBody[SignIn], state: State) -> TokenOut:
     """Sign a manager in to one program; the token works for twelve hours."""
     issued = await access.sign_in(
-        session,
+        state.sessions,
         program=data.program,
         email=data.email,
         password=data.password,

@@ -30,6 +30,7 @@ class Scope(StrEnum):
     POINTS_READ = "points:read"
     REWARDS_READ = "rewards:read"
     REWARDS_WRITE = "rewards:write"
+    REDEMPTIONS_READ = "redemptions:read"
     REDEMPTIONS_WRITE = "redemptions:write"
     REFERRALS_READ = "referrals:read"
     REFERRALS_WRITE = "referrals:write"
@@ -44,7 +45,10 @@ class Scope(StrEnum):
 
 MEMBER_SCOPES: Final = frozenset({Scope.ME_READ, Scope.ME_WRITE})
 ALL_KEY_SCOPES: Final = frozenset(Scope) - MEMBER_SCOPES
-READ_SCOPES: Final = frozenset(scope for scope in ALL_KEY_SCOPES if scope.endswith(":read"))
+READ_SCOPES: Final = frozenset(
+    scope for scope in ALL_KEY_SCOPES if scope.endswith(":read") and scope is not Scope.REDEMPTIONS_READ
+)
+"""What an analyst reads. Redemptions carry coupons, which whoever holds them can use."""
 
 
 class KeyKind(StrEnum):
@@ -66,7 +70,8 @@ ROLE_SCOPES: Final = {
     Role.OWNER: ALL_KEY_SCOPES,
     Role.MANAGER: ALL_KEY_SCOPES - {Scope.KEYS_WRITE},
     Role.ANALYST: READ_SCOPES,
-    Role.SUPPORT: READ_SCOPES | {Scope.MEMBERS_WRITE, Scope.REDEMPTIONS_WRITE, Scope.REFERRALS_WRITE},
+    Role.SUPPORT: READ_SCOPES
+    | {Scope.MEMBERS_WRITE, Scope.REDEMPTIONS_READ, Scope.REDEMPTIONS_WRITE, Scope.REFERRALS_WRITE},
 }
 
 

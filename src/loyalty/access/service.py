@@ -17,6 +17,7 @@ from loyalty.access.errors import (
 from loyalty.access.passwords import Passwords
 from loyalty.access.rules import MEMBER_SCOPES, ROLE_SCOPES, Caller, KeyKind, Role, Scope
 from loyalty.core import ids
+from loyalty.core.db import Sessions, transaction
 from loyalty.core.signing import Keyring
 from loyalty.programs import service as programs
 from loyalty.programs.errors import ProgramNotFound
@@ -91,7 +92,6 @@ async def create_key(
         scopes=sorted(granted),
         created_at=real_now,
         expires_at=expires_at,
-        revoked_at=None,
     )
     await queries.insert_key(session, key)
     return key, secret
@@ -134,18 +134,27 @@ async def add_manager(
 
 
 async def sign_in(
-    session: AsyncSession, *, program: str, email: str, password: str, passwords: Passwords, real_now: datetime
+    sessions: Sessions, *, program: str, email: str, password: str, passwords: Passwords, real_now: datetime
 ) -> Issued:
-    """Open a manager's session in one program. Every refusal is the same, and takes the same work."""
-    manager = await queries.find_manager(session, email=email)
+    """Open a manager's session in one program. Every refusal is the same, and takes the same work.
+
+    The password is checked between two short transactions: who signs in must not keep a connection from the till.
+    """
+    async with transaction(sessions) as session:
+        manager = await queries.find_manager(session, email=email)
     fits = await passwords.verify(password, stored=None if manager is None else manager.password_hash)
+    if manager is None or not fits:
+        raise SignInRefused
+    async with transaction(sessions) as session:
+        return await _open_session(session, program=program, manager_id=manager.id, real_now=real_now)
+
+
+async def _open_session(session: AsyncSession, *, program: str, manager_id: UUID, real_now: datetime) -> Issued:
     try:
         program_id = (await programs.get_by_slug(session, slug=program)).id
     except ProgramNotFound as error:
         raise SignInRefused from error
-    if manager is None or not fits:
-        raise SignInRefused
-    if await queries.find_role(session, program_id=program_id, manager_id=manager.id) is None:
+    if await queries.find_role(session, program_id=program_id, manager_id=manager_id) is None:
         raise SignInRefused
     token = rules.make_session_token(program_id=program_id)
     expires_at = real_now + SESSION_LIFE
@@ -153,7 +162,7 @@ async def sign_in(
         session,
         program_id=program_id,
         digest=rules.digest(token),
-        manager_id=manager.id,
+        manager_id=manager_id,
         now=real_now,
         expires_at=expires_at,
     )

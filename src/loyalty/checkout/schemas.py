@@ -1,22 +1,33 @@
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+from pydantic import Field
 
 from loyalty.checkout.rules import Basket
 from loyalty.checkout.service import View
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, Currency, Email, ExternalId, Instant, Label, MoneyIn, public_id, text
-from loyalty.core.money import MAX_INTEGER
+from loyalty.core.fields import (
+    Body,
+    CrossChecked,
+    Currency,
+    Email,
+    ExternalId,
+    FieldFault,
+    Instant,
+    Label,
+    MoneyIn,
+    public_id,
+    text,
+)
+from loyalty.core.money import CURRENCIES, MAX_INTEGER, MoneyOut
 from loyalty.core.paging import Page
 from loyalty.earning.models import OrderAward
 from loyalty.orders.models import Order, OrderLine
 from loyalty.orders.rules import Line, OrderStatus
 from loyalty.points.models import Entry
 from loyalty.referrals.models import Referral, ReferralReward
-from loyalty.referrals.schemas import MoneyOut
 
 MAX_LINES = 500
 
@@ -30,7 +41,22 @@ class LineIn(Body):
     total: MoneyIn
 
 
-class OrderIn(Body):
+def line_faults(order: Mapping[str, Any]) -> Iterator[FieldFault]:
+    """Yield what is wrong between an order as sent and its lines: other currencies, or a total past every bound."""
+    lines, own = order.get("lines"), str(order.get("currency"))
+    totals = (
+        [line.get("total") if isinstance(line, Mapping) else None for line in lines] if isinstance(lines, list) else []
+    )
+    for index, total in enumerate(totals):
+        currency = str(total.get("currency")) if isinstance(total, Mapping) else None
+        if currency != own and {currency, own} <= CURRENCIES:
+            yield ("lines", index, "total", "currency"), "currency", "A line's currency should be the order's"
+    amounts = [total.get("amount") for total in totals if isinstance(total, Mapping)]
+    if sum(amount for amount in amounts if isinstance(amount, int) and 0 <= amount <= MAX_INTEGER) > MAX_INTEGER:
+        yield ("lines",), "total", "The order's total should not pass 2^53 - 1"
+
+
+class OrderIn(CrossChecked):
     """An order by a customer of ours, by one of yours (created if new), or by nobody known.
 
     `email` on an order of nobody known is kept only as a keyed hash, for a later claim.
@@ -46,22 +72,11 @@ class OrderIn(Body):
     placed_at: Instant | None = None
     status: Literal["placed", "paid"] = "paid"
 
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> "OrderIn":
-        faults: list[InitErrorDetails] = []
-        if self.customer_id is not None and self.external_customer_id is not None:
-            fault = PydanticCustomError("customer", "Name customer_id or external_customer_id, not both")
-            faults.append(InitErrorDetails(type=fault, loc=("external_customer_id",), input=None))
-        for index, line in enumerate(self.lines):
-            if line.total.currency != self.currency:
-                fault = PydanticCustomError("currency", "A line's currency should be the order's")
-                faults.append(InitErrorDetails(type=fault, loc=("lines", index, "total", "currency"), input=None))
-        if sum(line.total.amount for line in self.lines) > MAX_INTEGER:
-            fault = PydanticCustomError("total", "The order's total should not pass 2^53 - 1")
-            faults.append(InitErrorDetails(type=fault, loc=("lines",), input=None))
-        if faults:
-            raise ValidationError.from_exception_data("OrderIn", faults)
-        return self
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        if raw.get("customer_id") and raw.get("external_customer_id"):
+            yield ("external_customer_id",), "customer", "Name customer_id or external_customer_id, not both"
+        yield from line_faults(raw)
 
     def basket(self) -> Basket:
         return Basket(

@@ -56,10 +56,13 @@ async def place(
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
+    guest = keyring.digests(_EMAIL, basket.email) if basket.email and not _names_customer(basket) else ()
     order = await _new_order(
-        session, program_id=program.id, order_id=claim.resource_id, basket=basket, keyring=keyring, now=now
+        session, program_id=program.id, order_id=claim.resource_id, basket=basket, guest=guest, now=now
     )
-    recorded = await orders.record(session, program_id=program.id, order=order)
+    recorded = await orders.record(
+        session, program_id=program.id, order=order, email_digests=guest, placed_at=basket.placed_at
+    )
     if not recorded.is_new:
         await idempotency.repoint(session, claim, resource_id=recorded.order_id, status=_EXISTED)
         return Claim(call, recorded.order_id, _EXISTED, replayed=False)
@@ -81,7 +84,10 @@ async def pay(
         return claim
     at = paid_at or now
     order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
-    order = await orders.pay(session, program_id=program.id, order_id=order_id, paid_at=at)
+    buyer = (await orders.get(session, program_id=program.id, order_id=order_id))[0].customer_id
+    if buyer is not None:
+        await members.lock_customers(session, program_id=program.id, customer_ids=[buyer])
+    order = await orders.pay(session, program_id=program.id, order_id=order_id, paid_at=at, now=now)
     waiting = await _waiting(session, program_id=program.id, order_id=order_id, customer_id=order.customer_id)
     completed = waiting if waiting is not None and _completes(waiting, order) else None
     pending = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
@@ -90,7 +96,13 @@ async def pay(
     await points.activate_source(session, book, program_id=program.id, source_id=order_id, occurred_at=at)
     await _settle(session, book, program_id=program.id, completed=completed, order_id=order_id, at=at)
     await _tell(
-        session, program_id=program.id, what="order.paid", order_id=order_id, customer_id=order.customer_id, at=at
+        session,
+        program_id=program.id,
+        what="order.paid",
+        order_id=order_id,
+        customer_id=order.customer_id,
+        at=at,
+        now=now,
     )
     return claim
 
@@ -107,25 +119,20 @@ async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> Vi
     )
 
 
+def _names_customer(basket: Basket) -> bool:
+    return basket.customer_id is not None or basket.external_customer_id is not None
+
+
 async def _new_order(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID, basket: Basket, keyring: Keyring, now: datetime
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, basket: Basket, guest: tuple[bytes, ...], now: datetime
 ) -> NewOrder:
-    customer_id = await _customer(session, program_id=program_id, basket=basket, now=now)
-    email = basket.email if customer_id is None else None
-    email_digest = keyring.digest(_EMAIL, email) if email else None
     return NewOrder(
         id=order_id,
         external_id=basket.external_id,
-        customer_id=customer_id,
-        email_digest=email_digest,
+        customer_id=await _customer(session, program_id=program_id, basket=basket, now=now),
+        email_digest=guest[0] if guest else None,
         content_digest=order_rules.digest_content(
-            customer=ids.public("cus", customer_id) if customer_id else None,
-            email_digest=email_digest,
-            currency=basket.currency,
-            lines=basket.lines,
-            channel=basket.channel,
-            placed_at=basket.placed_at,
-            paid=basket.paid,
+            currency=basket.currency, lines=basket.lines, channel=basket.channel, paid=basket.paid
         ),
         currency=basket.currency,
         lines=basket.lines,
@@ -137,15 +144,17 @@ async def _new_order(
 
 
 async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, now: datetime) -> UUID | None:
-    if basket.customer_id is not None:
-        if not await members.customer_exists(session, program_id=program_id, customer_id=basket.customer_id):
-            raise CustomerNotFound
-        return basket.customer_id
-    if basket.external_customer_id is None:
+    """Return the buyer, created if new, and locked."""
+    customer_id = basket.customer_id
+    if customer_id is None and basket.external_customer_id is not None:
+        customer_id = await members.ensure_customer(
+            session, program_id=program_id, external_id=basket.external_customer_id, now=now
+        )
+    if customer_id is None:
         return None
-    return await members.ensure_customer(
-        session, program_id=program_id, external_id=basket.external_customer_id, now=now
-    )
+    if not await members.lock_customers(session, program_id=program_id, customer_ids=[customer_id]):
+        raise CustomerNotFound
+    return customer_id
 
 
 async def _count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
@@ -169,6 +178,7 @@ async def _count(session: AsyncSession, *, program: Program, order: NewOrder, no
         order_id=order.id,
         customer_id=order.customer_id,
         at=order.placed_at,
+        now=now,
     )
 
 
@@ -215,7 +225,7 @@ async def _waiting(
 
 
 def _completes(waiting: Waiting, order: NewOrder | order_models.Order) -> bool:
-    return qualifies(waiting.campaign, currency=order.currency, total_minor=order.total_minor)
+    return qualifies(waiting, placed_at=order.placed_at, currency=order.currency, total_minor=order.total_minor)
 
 
 async def _settle(
@@ -233,8 +243,14 @@ async def _settle(
 
 
 async def _tell(
-    session: AsyncSession, *, program_id: UUID, what: str, order_id: UUID, customer_id: UUID | None, at: datetime
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    what: str,
+    order_id: UUID,
+    customer_id: UUID | None,
+    at: datetime,
+    now: datetime,
 ) -> None:
-    await outbox.tell(
-        session, program_id=program_id, events=[Event(what, order_id, occurred_at=at, member_id=customer_id)]
-    )
+    event = Event(what, order_id, occurred_at=at, recorded_at=now, customer_id=customer_id)
+    await outbox.tell(session, program_id=program_id, events=[event])

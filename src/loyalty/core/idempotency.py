@@ -7,11 +7,10 @@ stores nothing.
 
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, LargeBinary, SmallInteger, delete, select, update
+from sqlalchemy import ColumnElement, Index, LargeBinary, SmallInteger, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +25,7 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 
 class IdempotencyKey(Row):
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_recorded", "program_id", "recorded_at"),)
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     operation: Mapped[str] = mapped_column(primary_key=True)
@@ -33,7 +33,7 @@ class IdempotencyKey(Row):
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     resource_id: Mapped[UUID]
     status: Mapped[int] = mapped_column(SmallInteger)
-    recorded_at: Mapped[datetime] = mapped_column(index=False)
+    recorded_at: Mapped[datetime] = mapped_column()
 
 
 class IdempotencyKeyMissing(Invalid):
@@ -54,12 +54,15 @@ class RequestInProgress(Conflict):
 
 @dataclass(frozen=True)
 class Call:
-    """What identifies one call: whose, which operation, which key, and a digest of what was asked."""
+    """What identifies one call: whose, which operation, which key, and keyed digests of what was asked.
+
+    The first fingerprint is the one to keep; a kept one may be any of them, since the operator's secret rotates.
+    """
 
     program_id: UUID
     operation: str
     key: str
-    fingerprint: bytes
+    fingerprints: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,6 @@ def read_key(header: str | None) -> str:
     return key
 
 
-def fingerprint(*parts: bytes) -> bytes:
-    """Digest what was asked, so that a key cannot come back with another request."""
-    digest = sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8))
-        digest.update(part)
-    return digest.digest()
-
-
 async def claim(session: AsyncSession, *, call: Call, resource_id: UUID, now: datetime, status: int = 201) -> Claim:
     """Take the key for this call, waiting for a duplicate in flight, or learn what the first call made."""
     try:
@@ -102,7 +96,7 @@ async def claim(session: AsyncSession, *, call: Call, resource_id: UUID, now: da
                 program_id=call.program_id,
                 operation=call.operation,
                 key=call.key,
-                fingerprint=call.fingerprint,
+                fingerprint=call.fingerprints[0],
                 resource_id=resource_id,
                 status=status,
                 recorded_at=now,
@@ -117,7 +111,7 @@ async def claim(session: AsyncSession, *, call: Call, resource_id: UUID, now: da
     if taken.first() is not None:
         return Claim(call, resource_id, status, replayed=False)
     first = (await session.execute(select(IdempotencyKey).where(*_is(call)))).scalar_one()
-    if first.fingerprint != call.fingerprint:
+    if first.fingerprint not in call.fingerprints:
         raise IdempotencyKeyReused
     return Claim(call, first.resource_id, first.status, replayed=True)
 

@@ -22,7 +22,13 @@ class Keyring:
 
     def digest(self, purpose: str, value: str) -> bytes:
         """Hash a value so that only this operator can tell what it was, or compare it with another."""
-        return hmac.digest(self._key(0, purpose), value.encode(), sha256)
+        return self.digests(purpose, value)[0]
+
+    def digests(self, purpose: str, value: str) -> tuple[bytes, ...]:
+        """Return the hash under the current secret and the previous one, if any: what is kept may be either."""
+        return tuple(
+            hmac.digest(self._key(position, purpose), value.encode(), sha256) for position in range(len(self._secrets))
+        )
 
     def sign(self, purpose: str, claims: dict[str, Any], *, expires_at: datetime | None = None) -> str:
         """Return a compact signed token (JWT, HS256); `expires_at` is an instant of the real world's clock."""

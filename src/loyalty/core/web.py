@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from dataclasses import fields
+from functools import cache
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
@@ -12,14 +13,16 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import Sessions, sqlstate_of, transaction
+from loyalty.core.db import Sessions, constraint_of, sqlstate_of, transaction
 from loyalty.core.errors import (
     Conflict,
     Fault,
@@ -63,7 +66,9 @@ _HTTP_TITLES: Final = {
 }
 _BUSY: Final = {"55P03", "57014", "53300", "57P01", "57P02", "57P03", "40001", "40P01"}
 """After these SQLSTATEs the same request may well succeed: time-outs, no slots, shutdown, serialisation."""
+_NOT_A_CHARACTER: Final = "22021"
 _UNIQUE_VIOLATION: Final = "23505"
+_SESSION: Final = "session"
 _WELL_FORMED_ID: Final = re.compile(r"^req_[0-9a-z]{26}$")
 _RETRY_AFTER_SECONDS: Final = 1
 
@@ -124,16 +129,24 @@ def _describe(status: int) -> str:
 
 
 async def provide_session(request: Request[Any, Any, Any]) -> AsyncIterator[AsyncSession]:
-    """Open the request's one transaction; it commits before the reply starts, or nothing of it happened."""
+    """Open the request's one transaction; it commits before the reply starts, or nothing of it happened.
+
+    The framework forgets this generator when another dependency refuses, so the session is left where the middleware
+    finds it and closes it whatever happened.
+    """
     async with transaction(cast(Sessions, request.app.state.sessions)) as session:
+        request.scope["state"][_SESSION] = session
         yield session
 
 
 Session = NamedDependency[AsyncSession]
 
 
-class RequestIds:
-    """Gives each request an id, keeps a well-formed one sent by the caller, and refuses bodies that are not JSON."""
+class RequestEdge:
+    """The outermost of a request: its id (a well-formed one sent by the caller is kept), and the end of its session.
+
+    An address with a NUL in it is refused here: no text of the database can hold one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -152,14 +165,36 @@ class RequestIds:
                 message["headers"] = [*message["headers"], (b"request-id", request_id.encode())]
             await send(message)
 
-        await self._app(scope, receive, named)
+        try:
+            if b"%00" in scope["raw_path"] or b"%00" in scope["query_string"]:
+                raise HTTPException(status_code=400)
+            await self._app(scope, receive, named)
+        finally:
+            session = scope["state"].pop(_SESSION, None)
+            if session is not None:
+                await session.close()
 
 
-async def require_json(request: Request[Any, Any, Any]) -> None:
-    """Refuse a body that does not say it is JSON: guessing would let a form post pass for an API call."""
+async def check_outline(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body that does not say it is JSON, and query parameters that the operation does not know.
+
+    Guessing would let a form post pass for an API call, and a mistyped filter for none.
+    """
+    if unknown := sorted(request.query_params.keys() - _query_parameters(request.route_handler)):
+        raise ValidationFailed(errors=[Fault(f"query:{name}", "unknown", "No such parameter") for name in unknown])
     has_body = request.headers.get("transfer-encoding") or request.headers.get("content-length", "0") != "0"
     if has_body and request.content_type[0] != "application/json":
         raise HTTPException(status_code=415)
+
+
+@cache
+def _query_parameters(handler: BaseRouteHandler) -> frozenset[str]:
+    parameters = handler.parsed_fn_signature.parameters.items()
+    return frozenset(
+        definition.kwarg_definition.name or name
+        for name, definition in parameters
+        if isinstance(definition.kwarg_definition, QueryParameter)
+    )
 
 
 def refusal(request: Request[Any, Any, Any], error: LoyaltyError) -> Response[bytes]:
@@ -176,7 +211,7 @@ def refusal(request: Request[Any, Any, Any], error: LoyaltyError) -> Response[by
 
 def http_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     if isinstance(error, ValidationException):
-        return refusal(request, ValidationFailed(errors=_faults(error)))
+        return refusal(request, ValidationFailed(errors=_faults(request, error)))
     status = error.status_code
     if status >= 500:  # noqa: PLR2004
         return unexpected(request, error)
@@ -186,12 +221,22 @@ def http_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Respo
 
 
 def database_refusal(request: Request[Any, Any, Any], error: DBAPIError) -> Response[bytes]:
-    if sqlstate_of(error) in _BUSY or error.connection_invalidated or isinstance(error, InterfaceError):
+    if sqlstate_of(error) in _BUSY or error.connection_invalidated:
         _log.warning("database busy", extra={"request_id": request_id_of(request), "sqlstate": sqlstate_of(error)})
         return refusal(request, Busy())
+    if sqlstate_of(error) == _NOT_A_CHARACTER:
+        return unreadable(request, error)
     if sqlstate_of(error) == _UNIQUE_VIOLATION:
         return refusal(request, ConcurrentChange())
-    return unexpected(request, error)
+    # Only what names no value: the driver's own message may show a whole row, and rows hold personal data.
+    facts = {"sqlstate": sqlstate_of(error), "constraint": constraint_of(error), "request_id": request_id_of(request)}
+    _log.error("database refused: %s", type(error.orig).__name__, extra=facts, stack_info=False)
+    return refusal(request, InternalError())
+
+
+def unreadable(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
+    """Refuse a body that is no UTF-8, or nested without end: the framework's decoder gives up on both."""
+    return http_refusal(request, HTTPException(status_code=400))
 
 
 def too_busy(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
@@ -218,6 +263,8 @@ EXCEPTION_HANDLERS: Final[dict[int | type[Exception], Any]] = {
     DBAPIError: database_refusal,
     PoolTimeoutError: too_busy,
     ConnectionError: too_busy,
+    UnicodeDecodeError: unreadable,
+    RecursionError: unreadable,
     Exception: unexpected,
 }
 
@@ -267,24 +314,34 @@ def _reply(
     )
 
 
-def _faults(error: ValidationException) -> list[Fault]:
+def _faults(request: Request[Any, Any, Any], error: ValidationException) -> list[Fault]:
     """Read the faults of a body (found by pydantic, all at once) or of parameters out of what the framework raised."""
     found = getattr(error.__cause__, "errors", None)
     if found:
         return [
             Fault(
-                pointer="".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in fault["loc"]),
+                pointer=_pointer(fault["loc"]),
                 code=str(fault["type"]),
                 detail=str(fault["msg"]),
             )
             for fault in found
         ]
     extra = error.extra if isinstance(error.extra, list) else []
-    return [_parameter_fault(item) for item in extra if isinstance(item, dict)]
+    return [_parameter_fault(request, item) for item in extra if isinstance(item, dict)]
 
 
-def _parameter_fault(item: dict[str, Any]) -> Fault:
+def _pointer(loc: tuple[str | int, ...]) -> str:
+    """Write where a fault is as an RFC 6901 pointer; pydantic's own marks (`<tag>`, `[key]`) are not in the body."""
+    parts = (str(part) for part in loc)
+    within = [part for part in parts if not (part.startswith("<") and part.endswith(">")) and part != "[key]"]
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in within)
+
+
+def _parameter_fault(request: Request[Any, Any, Any], item: dict[str, Any]) -> Fault:
     source = getattr(item.get("source"), "value", item.get("source"))
     if source == "body":
         return Fault("", "missing", "A JSON body is required")
-    return Fault(f"{source}:{item.get('key')}", "invalid", str(item.get("message")))
+    key = str(item.get("key"))
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(key)
+    name = getattr(parameter.kwarg_definition, "name", None) if parameter is not None else None
+    return Fault(f"{source}:{name or key}", "invalid", str(item.get("message")))

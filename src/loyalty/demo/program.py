@@ -90,7 +90,7 @@ async def _create(session: AsyncSession) -> Program:
         slug=SLUG,
         name="Demonstration",
         mode=Mode.TEST,
-        rules=ProgramRules(currencies=(purchases.CURRENCY,), time_zone=purchases.ZONE.key),
+        rules=ProgramRules(currencies=(purchases.CURRENCY,), time_zone=purchases.ZONE.key, late_order_days=0),
         clock_at=PRESENT,
         actor=_ACTOR,
         now=BEGINS_AT,

@@ -9,5 +9,9 @@ class RuleVersionExists(Conflict):
     """A version of this rule begins at that instant already."""
 
 
+class RuleEndsBeforeItBegins(Conflict):
+    """A rule version ends after it begins."""
+
+
 class RuleBeginsInThePast(Conflict):
     """A rule version cannot begin before now: orders already counted keep their version."""

@@ -55,7 +55,7 @@ async def lock_rule(session: AsyncSession, *, program_id: UUID, rule_id: UUID) -
     """Lock a rule and return its newest version."""
     rule, version = models.EarningRule, models.EarningRuleVersion
     found = await session.execute(
-        select(rule.id).where(rule.program_id == program_id, rule.id == rule_id).with_for_update()
+        select(rule.id).where(rule.program_id == program_id, rule.id == rule_id).with_for_update(key_share=True)
     )
     if found.first() is None:
         raise EarningRuleNotFound

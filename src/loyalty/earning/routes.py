@@ -20,7 +20,7 @@ class EarningRuleRoutes(Controller):
         rules = await earning.listing(session, program_id=caller.program.id)
         return RuleList([rule_out(rule, versions) for rule, versions in rules])
 
-    @post("/", operation_id="create_earning_rule", scope=Scope.PROGRAM_WRITE, responses=problems(403))
+    @post("/", operation_id="create_earning_rule", scope=Scope.PROGRAM_WRITE, responses=problems(403, 409))
     async def create(self, data: JSONBody[RuleIn], caller: Caller, session: Session, now: Now) -> RuleOut:
         """Create a rule with its first version."""
         rule, version = await earning.create(

@@ -1,8 +1,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
@@ -33,12 +32,6 @@ class RuleVersionIn(Body):
     terms: TermsIn
     active_from: Instant | None = None
     active_until: Instant | None = None
-
-    @model_validator(mode="after")
-    def _ends_after_start(self) -> "RuleVersionIn":
-        if self.active_from and self.active_until and self.active_until <= self.active_from:
-            raise PydanticCustomError("active_until", "active_until should lie after active_from")
-        return self
 
 
 class RuleIn(RuleVersionIn):

@@ -6,8 +6,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
 from loyalty.earning import models, queries
-from loyalty.earning.errors import RuleBeginsInThePast, RuleVersionExists
+from loyalty.earning.errors import RuleBeginsInThePast, RuleEndsBeforeItBegins, RuleVersionExists
 from loyalty.earning.rules import Award, PointsPerAmount, RuleVersion
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
 
 
 async def create(
@@ -25,6 +27,7 @@ async def create(
 
     Nothing was counted under the rule yet.
     """
+    _check_span(active_from, active_until)
     rule_id = ids.new()
     await queries.insert_rule(session, program_id=program_id, rule_id=rule_id, name=name, now=now)
     await queries.append_version(
@@ -38,6 +41,7 @@ async def create(
         active_until=active_until,
         now=now,
     )
+    await _tell(session, program_id=program_id, rule_id=rule_id, what="created", now=now)
     return await queries.get_version(session, program_id=program_id, rule_id=rule_id, version=1)
 
 
@@ -55,6 +59,7 @@ async def change(
     """Add a version that takes over at `active_from`, now or later."""
     if active_from < now:
         raise RuleBeginsInThePast
+    _check_span(active_from, active_until)
     version = 1 + await queries.lock_rule(session, program_id=program_id, rule_id=rule_id)
     added = await queries.append_version(
         session,
@@ -69,6 +74,7 @@ async def change(
     )
     if not added:
         raise RuleVersionExists
+    await _tell(session, program_id=program_id, rule_id=rule_id, what="changed", now=now)
     return await queries.get_version(session, program_id=program_id, rule_id=rule_id, version=version)
 
 
@@ -96,3 +102,13 @@ async def record(session: AsyncSession, *, program_id: UUID, awards: Sequence[tu
 
 async def awards(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAward]:
     return await queries.list_awards(session, program_id=program_id, order_id=order_id)
+
+
+def _check_span(active_from: datetime, active_until: datetime | None) -> None:
+    if active_until is not None and active_until <= active_from:
+        raise RuleEndsBeforeItBegins
+
+
+async def _tell(session: AsyncSession, *, program_id: UUID, rule_id: UUID, what: str, now: datetime) -> None:
+    event = Event(f"earning_rule.{what}", rule_id, occurred_at=now, recorded_at=now)
+    await outbox.tell(session, program_id=program_id, events=[event])

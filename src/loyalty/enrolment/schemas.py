@@ -1,19 +1,18 @@
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import msgspec
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import ExternalId, Label, text
-from loyalty.members.rules import Standing
+from loyalty.core.fields import CrossChecked, ExternalId, FieldFault, Label, text
+from loyalty.members.rules import IdentifierKind, Standing
 from loyalty.members.schemas import Personal
 from loyalty.referrals.models import Referral, ReferralTouch
 from loyalty.referrals.schemas import AttributionOut, attribution_out
 
 
-class EnrolmentIn(Personal):
+class EnrolmentIn(Personal, CrossChecked):
     """A customer to enrol, by at least one identifier.
 
     `referral_code` is what they typed, `click_token` what their visit through a link was given. `external_order_id`
@@ -25,11 +24,10 @@ class EnrolmentIn(Personal):
     channel: Label | None = None
     external_order_id: ExternalId | None = None
 
-    @model_validator(mode="after")
-    def _known_by_something(self) -> "EnrolmentIn":
-        if not self.identifiers:
-            raise PydanticCustomError("identifier", "At least one of external_id, email, phone and card is needed")
-        return self
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        if all(raw.get(kind.value) is None for kind in IdentifierKind):
+            yield (), "identifier", "At least one of external_id, email, phone and card is needed"
 
 
 class EnrolmentOut(msgspec.Struct):

@@ -59,7 +59,7 @@ async def enrol(
     await outbox.tell(
         session,
         program_id=program.id,
-        events=[Event("member.enrolled", member_id, occurred_at=now, member_id=member_id)],
+        events=[Event("member.enrolled", member_id, occurred_at=now, recorded_at=now, member_id=member_id)],
     )
     return Claim(claim.call, member_id, claim.status, replayed=False)
 

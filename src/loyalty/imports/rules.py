@@ -1,10 +1,10 @@
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
 from loyalty.core.errors import Fault
-from loyalty.orders.rules import Line
+from loyalty.orders.rules import Line, NewOrder, Recorded, is_same
 
 
 @dataclass(frozen=True)
@@ -33,39 +33,36 @@ class Order:
 Record = Enrolment | Order
 
 
-def find_faults(
-    records: Sequence[Record],
-    *,
-    currencies: Collection[str],
-    now: datetime,
-    recorded: Mapping[str, bytes],
-    digests: Mapping[str, bytes],
-) -> list[Fault]:
-    """Return everything wrong with a batch.
-
-    `recorded` holds the content digests of orders that are there already, `digests` those of the batch's own orders.
-    """
+def find_faults(records: Sequence[Record], *, currencies: Collection[str], now: datetime) -> list[Fault]:
+    """Return everything wrong with a batch by itself."""
     faults = [
         Fault(f"/records/{index}", "out_of_time_order", "Records must be in order of time")
         for index, (before, after) in enumerate(pairwise(records), start=1)
         if after.at < before.at
     ]
-    seen: dict[str, int] = {}
+    seen: set[tuple[type[Record], str]] = set()
     for index, record in enumerate(records):
         if record.at > now:
             faults.append(Fault(f"/records/{index}", "in_the_future", "The record lies after the program's present"))
-        if isinstance(record, Order):
-            faults.extend(_order_faults(record, index, currencies, recorded, digests))
-            if seen.setdefault(record.external_id, index) != index:
-                faults.append(Fault(f"/records/{index}/external_id", "duplicate", "The batch has this order twice"))
+        name = "external_id" if isinstance(record, Order) else "external_customer_id"
+        key = (type(record), getattr(record, name))
+        if key in seen:
+            faults.append(Fault(f"/records/{index}/{name}", "duplicate", "The batch has this twice"))
+        seen.add(key)
+        if isinstance(record, Order) and record.currency not in currencies:
+            pointer = f"/records/{index}/currency"
+            faults.append(Fault(pointer, "currency_not_accepted", "The program does not accept this currency"))
     return faults
 
 
-def _order_faults(
-    order: Order, index: int, currencies: Collection[str], recorded: Mapping[str, bytes], digests: Mapping[str, bytes]
-) -> Iterator[Fault]:
-    if order.currency not in currencies:
-        yield Fault(f"/records/{index}/currency", "currency_not_accepted", "The program does not accept this currency")
-    there = recorded.get(order.external_id)
-    if there is not None and there != digests[order.external_id]:
-        yield Fault(f"/records/{index}/external_id", "order_differs", "This order was recorded with other content")
+def find_differing(
+    records: Sequence[Record], *, recorded: Mapping[str, Recorded], placed: Mapping[str, NewOrder]
+) -> list[Fault]:
+    """Return which orders of a batch are there already, but say something else."""
+    return [
+        Fault(f"/records/{index}/external_id", "order_differs", "This order was recorded with other content")
+        for index, record in enumerate(records)
+        if isinstance(record, Order)
+        and (there := recorded.get(record.external_id)) is not None
+        and not is_same(there, placed[record.external_id], email_digests=(), placed_at=record.at)
+    ]

@@ -1,10 +1,11 @@
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from loyalty.checkout.schemas import MAX_LINES, LineIn
-from loyalty.core.fields import Body, Currency, ExternalId, Instant, Label
+from loyalty.checkout.schemas import MAX_LINES, LineIn, line_faults
+from loyalty.core.fields import Body, CrossChecked, Currency, ExternalId, FieldFault, Instant, Label
 from loyalty.imports import rules
 from loyalty.imports.service import Result
 from loyalty.orders.rules import Line
@@ -28,7 +29,7 @@ class EnrolmentRecord(Body):
         )
 
 
-class OrderRecord(Body):
+class OrderRecord(CrossChecked):
     """An order that was placed and paid at `at`."""
 
     kind: Literal["order"]
@@ -38,6 +39,10 @@ class OrderRecord(Body):
     currency: Currency
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
     channel: Label | None = None
+
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        return line_faults(raw)
 
     def record(self) -> rules.Order:
         return rules.Order(
@@ -50,7 +55,15 @@ class OrderRecord(Body):
         )
 
 
-RecordIn = Annotated[EnrolmentRecord | OrderRecord, Field(discriminator="kind")]
+def _kind(value: Any) -> str | None:
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return f"<{kind}>" if kind in {"enrolment", "order"} else None
+
+
+# The tags stand in angle brackets, as no field does, so that a fault's pointer can leave them out.
+RecordIn = Annotated[
+    Annotated[EnrolmentRecord, Tag("<enrolment>")] | Annotated[OrderRecord, Tag("<order>")], Discriminator(_kind)
+]
 
 
 class ImportIn(Body):

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.checkout.rules import earnings
 from loyalty.core import ids
+from loyalty.core.errors import Fault
 from loyalty.earning import service as earning
 from loyalty.earning.rules import Award, RuleVersion
 from loyalty.imports import rules
@@ -15,7 +16,7 @@ from loyalty.imports.rules import Enrolment, Order, Record
 from loyalty.members import service as members
 from loyalty.members.rules import Standing
 from loyalty.orders import service as orders
-from loyalty.orders.rules import NewOrder, digest_content
+from loyalty.orders.rules import NewOrder, Recorded, digest_content
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import service as points
@@ -54,6 +55,7 @@ class _Known:
     customers: dict[str, UUID]
     standings: dict[UUID, Standing]
     joined: set[UUID]
+    to_come: set[UUID]
     codes: dict[UUID, str]
     bought: set[UUID]
     waiting: dict[UUID, Waiting]
@@ -76,13 +78,18 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
 
     Facts keep their own time, as occurred and as recorded. Raises ImportRefused with every fault of the batch.
     """
-    fresh = await _accept(session, program=program, records=records, now=now)
-    customers, joined = await _identify(session, program_id=program.id, records=fresh)
-    placed = {record.external_id: _new_order(record, customers) for record in fresh if isinstance(record, Order)}
+    recorded = await _recorded(session, program_id=program.id, records=records)
+    fresh = [record for record in records if isinstance(record, Enrolment) or record.external_id not in recorded]
+    customers, joined = await _identify(session, program_id=program.id, records=records)
+    placed = {record.external_id: _new_order(record, customers) for record in records if isinstance(record, Order)}
+    faults = rules.find_faults(records, currencies=program.rules.currencies, now=now)
+    _refuse(faults + rules.find_differing(records, recorded=recorded, placed=placed))
+    placed = {external_id: order for external_id, order in placed.items() if external_id not in recorded}
     await orders.record_many(session, program_id=program.id, orders=list(placed.values()))
     own = [order.id for order in placed.values()]
     known = await _know(session, program=program, customers=customers, joined=joined, own_orders=own)
-    book = await points.open_book(session, keys=_wallets(known), now=now)
+    # A wallet opened here begins with the batch: its newest entry is never later than what is still to come.
+    book = await points.open_book(session, keys=_wallets(known), now=records[0].at)
     writes = _Writes()
     for record in fresh:
         book.now = record.at
@@ -95,16 +102,14 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
     return Result(len(placed), len(joined), won, len(records) - len(placed) - len(joined))
 
 
-async def _accept(session: AsyncSession, *, program: Program, records: Sequence[Record], now: datetime) -> list[Record]:
-    """Refuse the batch with all its faults, or return the records that are not there yet."""
-    digests = {record.external_id: _digest(record) for record in records if isinstance(record, Order)}
-    recorded = await orders.digests(session, program_id=program.id, external_ids=list(digests))
-    faults = rules.find_faults(
-        records, currencies=program.rules.currencies, now=now, recorded=recorded, digests=digests
-    )
+def _refuse(faults: list[Fault]) -> None:
     if faults:
         raise ImportRefused(errors=faults)
-    return [record for record in records if isinstance(record, Enrolment) or record.external_id not in recorded]
+
+
+async def _recorded(session: AsyncSession, *, program_id: UUID, records: Sequence[Record]) -> dict[str, Recorded]:
+    external_ids = [record.external_id for record in records if isinstance(record, Order)]
+    return await orders.recorded(session, program_id=program_id, external_ids=external_ids)
 
 
 async def _identify(
@@ -116,6 +121,7 @@ async def _identify(
         record.referred_by for record in records if isinstance(record, Enrolment) and record.referred_by
     }
     customers = await members.ensure_customers(session, program_id=program_id, named=named, seen=seen)
+    await members.lock_customers(session, program_id=program_id, customer_ids=list(customers.values()))
     standings = await members.standings(session, program_id=program_id, member_ids=customers.values())
     joining = {
         customers[record.external_customer_id]: record
@@ -145,6 +151,7 @@ async def _know(
         customers=customers,
         standings=standings,
         joined=joined,
+        to_come=set(joined),
         codes=await referrals.primary_codes(session, program_id=program.id, member_ids=standings),
         bought=await orders.have_bought(
             session, program_id=program.id, customer_ids=customers.values(), other_than=own_orders
@@ -167,9 +174,12 @@ def _wallets(known: _Known) -> set[WalletKey]:
 def _enrol(known: _Known, writes: _Writes, record: Enrolment) -> None:
     """Attribute a new member; the identity itself is written already."""
     member_id = known.customers[record.external_customer_id]
-    if member_id not in known.joined or known.standings[member_id].enrolled_at != record.at:
+    if member_id not in known.joined:
         return
-    writes.events.append(Event("member.enrolled", member_id, occurred_at=record.at, member_id=member_id))
+    known.to_come.discard(member_id)
+    writes.events.append(
+        Event("member.enrolled", member_id, occurred_at=record.at, recorded_at=record.at, member_id=member_id)
+    )
     if record.referred_by is None:
         return
     binding = Binding.decide(
@@ -185,7 +195,10 @@ def _enrol(known: _Known, writes: _Writes, record: Enrolment) -> None:
 
 
 def _claim(known: _Known, record: Enrolment) -> Claim:
+    """An advocate whose own enrolment comes later in the batch is none yet, so that the graph stays a forest."""
     advocate_id = known.customers.get(record.referred_by or "")
+    if advocate_id in known.to_come:
+        return Claim(Method.IMPORT, None, channel=record.channel, refused="advocate_joined_later")
     standing = None if advocate_id is None else known.standings.get(advocate_id)
     claim = Claim(Method.IMPORT, None if advocate_id is None else known.codes.get(advocate_id), channel=record.channel)
     return claim if standing is None else referral_rules.with_advocate(claim, standing)
@@ -197,7 +210,7 @@ def _new_order(record: Order, customers: dict[str, UUID]) -> NewOrder:
         external_id=record.external_id,
         customer_id=customers[record.external_customer_id] if record.external_customer_id else None,
         email_digest=None,
-        content_digest=_digest(record),
+        content_digest=digest_content(currency=record.currency, lines=record.lines, channel=record.channel, paid=True),
         currency=record.currency,
         lines=record.lines,
         channel=record.channel,
@@ -210,7 +223,15 @@ def _new_order(record: Order, customers: dict[str, UUID]) -> NewOrder:
 
 def _count(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> None:
     """Let an order earn, and complete a referral."""
-    writes.events.append(Event("order.recorded", order.id, occurred_at=order.placed_at, member_id=order.customer_id))
+    writes.events.append(
+        Event(
+            "order.recorded",
+            order.id,
+            occurred_at=order.placed_at,
+            recorded_at=order.recorded_at,
+            customer_id=order.customer_id,
+        )
+    )
     if order.customer_id is None:
         return
     awards = earnings(
@@ -237,7 +258,9 @@ def _complete(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> No
     if order.customer_id is None or order.customer_id in known.bought:
         return
     waiting = known.waiting.get(order.customer_id)
-    if waiting is None or not qualifies(waiting.campaign, currency=order.currency, total_minor=order.total_minor):
+    if waiting is None or not qualifies(
+        waiting, placed_at=order.placed_at, currency=order.currency, total_minor=order.total_minor
+    ):
         return
     sides = (waiting.advocate_id, waiting.referee_id)
     barred = [side for side in sides if not known.standings[side].may_earn_at(order.placed_at)]
@@ -252,15 +275,3 @@ async def _write(session: AsyncSession, book: Book, writes: _Writes, *, program_
     await earning.record(session, program_id=program_id, awards=writes.awards)
     await writes.settlement.write(session, program_id=program_id)
     await outbox.tell(session, program_id=program_id, events=writes.events)
-
-
-def _digest(record: Order) -> bytes:
-    return digest_content(
-        customer=record.external_customer_id,
-        email_digest=None,
-        currency=record.currency,
-        lines=record.lines,
-        channel=record.channel,
-        placed_at=record.at,
-        paid=True,
-    )

@@ -30,9 +30,5 @@ class MemberClosed(Conflict):
     """This membership is closed."""
 
 
-class MemberMayNotEarn(Conflict):
-    """This member is suspended from earning."""
-
-
 class MemberMayNotBurn(Conflict):
     """This member is suspended from spending points."""

@@ -44,11 +44,16 @@ async def find_by_external_ids(
     return {row.value: row.customer_id for row in found}
 
 
-async def customer_exists(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
+async def lock_customers(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:
+    """Lock customers in order of id; return those that are there."""
+    customer = models.Customer
     found = await session.execute(
-        select(models.Customer.id).where(models.Customer.program_id == program_id, models.Customer.id == customer_id)
+        select(customer.id)
+        .where(customer.program_id == program_id, customer.id.in_(list(customer_ids)))
+        .order_by(customer.id)
+        .with_for_update(key_share=True)
     )
-    return found.first() is not None
+    return set(found.scalars())
 
 
 async def insert_customers(
@@ -224,7 +229,7 @@ async def get_member(session: AsyncSession, *, program_id: UUID, member_id: UUID
 
 
 async def lock_member(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> models.Member:
-    found = await session.execute(_member(program_id, member_id).with_for_update())
+    found = await session.execute(_member(program_id, member_id).with_for_update(key_share=True))
     member = found.scalar_one_or_none()
     if member is None:
         raise MemberNotFound

@@ -9,6 +9,7 @@ from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.access.schemas import TokenOut, token_out
 from loyalty.core import clock
+from loyalty.core.fields import fold_email
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.web import Session, problems
 from loyalty.members import service as members
@@ -44,9 +45,10 @@ class MemberRoutes(Controller):
         limit: Limit = DEFAULT_LIMIT,
     ) -> MemberPage:
         """List members, or find the one known by an identifier."""
+        folded = email and (fold_email(email) or email)
         sought = {
             kind: value
-            for kind, value in zip(IdentifierKind, (external_id, email and email.casefold(), phone, card), strict=True)
+            for kind, value in zip(IdentifierKind, (external_id, folded, phone, card), strict=True)
             if value is not None
         }
         if len(sought) > 1:

@@ -1,14 +1,15 @@
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Attributes, Body, Email, ExternalId, Phone, text
+from loyalty.core.fields import Attributes, Body, CrossChecked, Day, Email, ExternalId, FieldFault, Phone, text
 from loyalty.core.paging import Page
 from loyalty.members.errors import MemberNotFound
 from loyalty.members.rules import PROFILE_FIELDS, IdentifierKind, Identifiers, Person, Status, Suspends
@@ -24,7 +25,7 @@ def _plausible(value: date) -> date:
 Card = Annotated[str, text(longest=64, pattern=r"^[0-9A-Za-z-]+$")]
 PersonName = Annotated[str, text(longest=100)]
 Locale = Annotated[str, text(longest=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
-BirthDate = Annotated[date, AfterValidator(_plausible)]
+BirthDate = Annotated[Day, AfterValidator(_plausible)]
 
 
 class Personal(Body):
@@ -62,18 +63,17 @@ class MemberPatch(Personal):
         return {**named, **({"attributes": named["attributes"] or {}} if "attributes" in named else {})}
 
 
-class StatusChange(Body):
+class StatusChange(CrossChecked):
     """A member's new status; a suspension says from what."""
 
     status: Status
     suspends: Suspends | None = None
     reason: Annotated[str, text(longest=500)]
 
-    @model_validator(mode="after")
-    def _says_from_what(self) -> "StatusChange":
-        if (self.status is Status.SUSPENDED) != (self.suspends is not None):
-            raise PydanticCustomError("suspends", "A suspension, and only a suspension, says what it suspends")
-        return self
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        if (raw.get("status") == Status.SUSPENDED) != (raw.get("suspends") is not None):
+            yield ("suspends",), "suspends", "A suspension, and only a suspension, says what it suspends"
 
 
 class MemberOut(msgspec.Struct):

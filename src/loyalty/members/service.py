@@ -70,8 +70,13 @@ async def enrol_many(
     await queries.insert_members(session, program_id=program_id, members=list(joining))
 
 
-async def customer_exists(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
-    return await queries.customer_exists(session, program_id=program_id, customer_id=customer_id)
+async def lock_customers(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:
+    """Lock customers, and return those that are there.
+
+    Whoever decides on a customer's first order or attribution holds this lock, so that an enrolment and an order at the
+    same time see each other.
+    """
+    return await queries.lock_customers(session, program_id=program_id, customer_ids=customer_ids)
 
 
 async def enrol(
@@ -95,6 +100,7 @@ async def enrol(
     customer_id = owners.pop() if owners else new_id
     if customer_id == new_id:
         await queries.insert_customers(session, program_id=program_id, created={new_id: now})
+    await queries.lock_customers(session, program_id=program_id, customer_ids=[customer_id])
     missing = {kind: value for kind, value in identifiers.items() if (kind, value) not in known}
     await _claim(session, program_id=program_id, customer_id=customer_id, identifiers=missing, now=now)
     if not await queries.claim_membership(
@@ -161,15 +167,18 @@ async def update(
 ) -> None:
     """Change identifiers (None removes one; the old one stays as history) and the personal fields that are named."""
     await queries.lock_member(session, program_id=program_id, member_id=member_id)
-    if identifiers:
+    known = (await queries.list_identifiers(session, program_id=program_id, customer_ids=[member_id]))[member_id]
+    changed = {kind: value for kind, value in identifiers.items() if known.get(kind) != value}
+    if changed:
         await queries.end_identifiers(
-            session, program_id=program_id, customer_id=member_id, kinds=list(identifiers), now=now
+            session, program_id=program_id, customer_id=member_id, kinds=list(changed), now=now
         )
-        kept = {kind: value for kind, value in identifiers.items() if value is not None}
+        kept = {kind: value for kind, value in changed.items() if value is not None}
         await _claim(session, program_id=program_id, customer_id=member_id, identifiers=kept, now=now)
     if person:
         await queries.put_profile(session, program_id=program_id, customer_id=member_id, changes=person, now=now)
-    await _tell(session, program_id=program_id, member_id=member_id, what="member.updated", now=now)
+    if changed or person:
+        await _tell(session, program_id=program_id, member_id=member_id, what="member.updated", now=now)
 
 
 async def change_status(
@@ -219,5 +228,7 @@ async def _claim(
 
 async def _tell(session: AsyncSession, *, program_id: UUID, member_id: UUID, what: str, now: datetime) -> None:
     await outbox.tell(
-        session, program_id=program_id, events=[Event(what, member_id, occurred_at=now, member_id=member_id)]
+        session,
+        program_id=program_id,
+        events=[Event(what, member_id, occurred_at=now, recorded_at=now, member_id=member_id)],
     )

@@ -4,7 +4,9 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.money import MoneyOut
 from loyalty.metrics import adjusted, queries, rules, windows
+from loyalty.metrics import trials as trial_queries
 from loyalty.metrics.adjusted import Balance, Comparison, Contrast, Coverage, Placebo
 from loyalty.metrics.intervals import Bounds, Share, newcombe, wilson
 from loyalty.metrics.rules import EverMembers, JoinCounts, Linkable, RetentionSets, Standing, Takings, Trials, View
@@ -14,7 +16,6 @@ from loyalty.metrics.schemas import (
     Interval,
     LinkableOut,
     MembersVersusNonMembers,
-    Money,
     NaiveDifference,
     PlaceboOut,
     Ratio,
@@ -64,10 +65,10 @@ async def members_versus_non_members(
     365 days whose outcomes are all known at `as_of`.
     """
     check_horizon(horizon_days)
-    window = window or windows.last_finished(view.as_of, period=Period.QUARTER, zone=view.zone)
+    window = window or windows.last_finished(view.data_complete_until, period=Period.QUARTER, zone=view.zone)
     if trial_window is None:
         days = adjusted.GRACE_DAYS + horizon_days
-        end = windows.mature_end(view.as_of, horizon_days=days, zone=view.zone)
+        end = windows.mature_end(view.data_complete_until, horizon_days=days, zone=view.zone)
         trial_window = windows.trailing(end=end, days=rules.COMPARISON_WINDOW_DAYS, zone=view.zone)
     return MembersVersusNonMembers(
         metric=rules.MEMBERS_VERSUS_NON_MEMBERS.slug,
@@ -100,7 +101,7 @@ async def raw_association(session: AsyncSession, *, view: View, window: Window) 
         difference_withheld_because=withheld,
         unidentified_previous=_takings(await queries.list_unidentified(session, view=view, window=window.previous())),
         unidentified=_takings(await queries.list_unidentified(session, view=view, window=window)),
-        warnings=[UNFINISHED] if window.ends_at > view.as_of else [],
+        warnings=[UNFINISHED] if window.ends_at > view.data_complete_until else [],
     )
 
 
@@ -110,18 +111,18 @@ async def adjusted_association(
     """Compare joiners with controls of their stratum; fine strata if nine joins in ten have controls there."""
     grace = adjusted.GRACE_DAYS
     grid = adjusted.FINE
-    trials = await queries.find_trials(
+    trials = await trial_queries.find_trials(
         session, view=view, window=window, grid=grid, grace_days=grace, horizon_days=horizon_days
     )
     coverage = adjusted.coverage(trials.cells)
     if coverage.joins_with_controls < adjusted.FINE_OVERLAP * coverage.joins:
         grid = adjusted.COARSE
-        trials = await queries.find_trials(
+        trials = await trial_queries.find_trials(
             session, view=view, window=window, grid=grid, grace_days=grace, horizon_days=horizon_days
         )
         coverage = adjusted.coverage(trials.cells)
-    joins = await queries.count_joins(session, view=view, window=window, grace_days=grace)
-    linkable = await queries.list_linkable(
+    joins = await trial_queries.count_joins(session, view=view, window=window, grace_days=grace)
+    linkable = await trial_queries.list_linkable(
         session,
         view=view,
         first=window.first,
@@ -161,7 +162,7 @@ async def adjusted_association(
         balance=[_balance(one) for one in balance],
         placebo=_placebo(comparison.placebo) if comparison and comparison.placebo else None,
         placebo_missing_because=_placebo_missing_because(comparison),
-        naive=_naive(await queries.count_ever_members(session, view=view, window=window), contrast),
+        naive=_naive(await trial_queries.count_ever_members(session, view=view, window=window), contrast),
         linkable=[_linkable(row) for row in linkable],
         worst_case_difference=comparison.worst_case if comparison else None,
     )
@@ -190,7 +191,7 @@ def _standing_rate(standing: Standing, sets: RetentionSets, *, hidden: bool) -> 
 
 def _takings(rows: list[Takings]) -> list[UnidentifiedOrders]:
     return [
-        UnidentifiedOrders(orders=row.orders, revenue=Money(amount=row.revenue_minor, currency=row.currency))
+        UnidentifiedOrders(orders=row.orders, revenue=MoneyOut(amount=row.revenue_minor, currency=row.currency))
         for row in rows
     ]
 

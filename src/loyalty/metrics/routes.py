@@ -7,6 +7,8 @@ from litestar.params import QueryParameter
 from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Caller as CallerFacts
 from loyalty.access.rules import Scope
+from loyalty.core.errors import Fault, ValidationFailed
+from loyalty.core.fields import read_instant
 from loyalty.core.web import Session, problems
 from loyalty.metrics import adjusted, comparison, rules, service, windows
 from loyalty.metrics.rules import View
@@ -27,7 +29,8 @@ PeriodParameter = Annotated[
     Period | None, QueryParameter(description="The last finished one, instead of `from` and `to`.")
 ]
 AsOf = Annotated[
-    datetime | None, QueryParameter(description="State what was known at this instant (RFC 3339); now unless given.")
+    str | None,
+    QueryParameter(max_length=40, description="State what was known at this instant (RFC 3339); now unless given."),
 ]
 TrialsFrom = Annotated[
     date | None, QueryParameter(description="First local day of the orders compared; with `trials_to`.")
@@ -183,6 +186,15 @@ class MetricRoutes(Controller):
         )
 
 
-def _view(caller: CallerFacts, *, as_of: datetime | None, now: datetime) -> View:
+def _view(caller: CallerFacts, *, as_of: str | None, now: datetime) -> View:
     program = caller.program
-    return rules.view(program_id=program.id, time_zone=program.rules.time_zone, as_of=as_of, now=now)
+    known_at = None if as_of is None else read_instant(as_of)
+    if as_of is not None and known_at is None:
+        raise ValidationFailed(errors=[Fault("query:as_of", "time_type", "Input should be an RFC 3339 date and time")])
+    return rules.view(
+        program_id=program.id,
+        time_zone=program.rules.time_zone,
+        as_of=known_at,
+        now=now,
+        late_days=program.rules.late_order_days,
+    )

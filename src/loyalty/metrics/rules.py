@@ -1,7 +1,7 @@
 """What the reports count, and when a figure must not be shown."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -51,25 +51,26 @@ class View:
     program_id: UUID
     zone: ZoneInfo
     as_of: datetime
+    late_days: int = 0
 
     @property
-    def as_of_day(self) -> date:
-        """The local day of `as_of`; it is unfinished, facts are complete for the days before it."""
-        return local_day(self.as_of, zone=self.zone)
+    def complete_day(self) -> date:
+        """The first local day that may still change: that of `as_of`, or earlier where orders may be reported late."""
+        return local_day(self.as_of, zone=self.zone) - timedelta(days=self.late_days)
 
     @property
     def data_complete_until(self) -> datetime:
-        return first_instant(self.as_of_day, zone=self.zone)
+        return first_instant(self.complete_day, zone=self.zone)
 
 
-def view(*, program_id: UUID, time_zone: str, as_of: datetime | None, now: datetime) -> View:
-    """Return the view of what is known now, or was at `as_of`."""
+def view(*, program_id: UUID, time_zone: str, as_of: datetime | None, now: datetime, late_days: int = 0) -> View:
+    """Return the view of what is known now, or was at `as_of`; orders may come in up to `late_days` late."""
     known_at = as_of or now
     if known_at.tzinfo is None:
         raise AsOfWithoutZone
     if known_at.year < EARLIEST_AS_OF or known_at > now:
         raise AsOfNotAvailable(now=rfc3339(now))
-    return View(program_id=program_id, zone=ZoneInfo(time_zone), as_of=known_at)
+    return View(program_id=program_id, zone=ZoneInfo(time_zone), as_of=known_at, late_days=late_days)
 
 
 class Standing(StrEnum):

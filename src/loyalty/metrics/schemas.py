@@ -4,6 +4,8 @@ from datetime import date, datetime
 
 from msgspec import Struct, field
 
+from loyalty.core.money import MoneyOut
+
 
 class Interval(Struct, frozen=True, kw_only=True):
     """Limits at `level` (0.95), by the named method."""
@@ -29,11 +31,6 @@ class Remark(Struct, frozen=True, kw_only=True):
 
     code: str
     text: str
-
-
-class Money(Struct, frozen=True, kw_only=True):
-    amount: int
-    currency: str
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -125,7 +122,7 @@ class UnidentifiedOrders(Struct, frozen=True, kw_only=True):
     """Counted orders that belong to no known customer, hence to neither group."""
 
     orders: int
-    revenue: Money
+    revenue: MoneyOut
 
 
 class RawAssociation(Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from loyalty.metrics.schemas import (
 )
 from loyalty.metrics.windows import Period, Window
 
-UNFINISHED = Remark(code="window_unfinished", text="The window was not over at as_of, so the figure will still change.")
+UNFINISHED = Remark(code="window_unfinished", text="Not all of the window is complete, so the figure may still change.")
 IMMATURE = Remark(
     code="window_not_mature", text="Referrals qualified after mature_through may still be on hold, so this may rise."
 )
@@ -55,7 +55,7 @@ async def retention_rate(session: AsyncSession, *, view: View, window: Window | 
                 sets.retention,
                 view=view,
                 window=window,
-                excluded=await queries.count_orders_left_out(session, view=view, window=window),
+                excluded=await queries.count_orders_left_out(session, view=view, window=window.with_previous()),
             )
         ),
         previous_window=window_out(window.previous()),
@@ -72,7 +72,7 @@ async def churn_rate(session: AsyncSession, *, view: View, window: Window | None
     """Exactly 1 - retention rate of the same window."""
     window = window or _last_quarter(view)
     sets = await _buyers(session, view=view, window=window)
-    excluded = await queries.count_orders_left_out(session, view=view, window=window)
+    excluded = await queries.count_orders_left_out(session, view=view, window=window.with_previous())
     return ChurnRate(
         **asdict(share_figure(rules.CHURN_RATE, sets.churn, view=view, window=window, excluded=excluded)),
         previous_window=window_out(window.previous()),
@@ -83,7 +83,7 @@ async def crr_textbook(session: AsyncSession, *, view: View, window: Window | No
     """Divide customers at the end by customers at the start, as textbooks do: no proportion, hence no interval."""
     window = window or _last_quarter(view)
     sets = await _buyers(session, view=view, window=window)
-    excluded = await queries.count_orders_left_out(session, view=view, window=window)
+    excluded = await queries.count_orders_left_out(session, view=view, window=window.with_previous())
     return CrrTextbook(
         **asdict(
             ratio_figure(
@@ -120,7 +120,7 @@ async def repeat_purchase_rate(
     """
     check_horizon(horizon_days)
     if window is None:
-        end = windows.mature_end(view.as_of, horizon_days=horizon_days, zone=view.zone)
+        end = windows.mature_end(view.data_complete_until, horizon_days=horizon_days, zone=view.zone)
         window = windows.trailing(end=end, days=rules.REPEAT_WINDOW_DAYS, zone=view.zone)
     counts = await queries.count_repeat_buyers(session, view=view, window=window, horizon_days=horizon_days)
     excluded = await queries.count_orders_left_out(session, view=view, window=window)
@@ -148,7 +148,7 @@ async def referral_rate(
     The default window is the 90 days that end `hold_days` before `as_of`, so that its referrals are past their hold.
     """
     check_horizon(hold_days, shortest_days=0)
-    mature = windows.mature_end(view.as_of, horizon_days=hold_days, zone=view.zone)
+    mature = windows.mature_end(view.data_complete_until, horizon_days=hold_days, zone=view.zone)
     window = window or windows.trailing(end=mature, days=rules.REFERRAL_WINDOW_DAYS, zone=view.zone)
     tenured_by = windows.first_instant(window.end - timedelta(days=rules.TENURE_DAYS), zone=view.zone)
     counts = await queries.count_referrers(session, view=view, window=window, tenured_by=tenured_by)
@@ -248,7 +248,7 @@ def ratio_figure(
         as_of=view.as_of,
         data_complete_until=view.data_complete_until,
         excluded=excluded,
-        warnings=[*([UNFINISHED] if window.ends_at > view.as_of else []), *warnings],
+        warnings=[*([UNFINISHED] if window.ends_at > view.data_complete_until else []), *warnings],
     )
 
 
@@ -269,7 +269,7 @@ def window_out(window: Window) -> WindowOut:
 
 
 def _last_quarter(view: View) -> Window:
-    return windows.last_finished(view.as_of, period=Period.QUARTER, zone=view.zone)
+    return windows.last_finished(view.data_complete_until, period=Period.QUARTER, zone=view.zone)
 
 
 async def _buyers(session: AsyncSession, *, view: View, window: Window) -> RetentionSets:

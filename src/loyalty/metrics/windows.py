@@ -78,6 +78,10 @@ class Window:
     def ends_at(self) -> datetime:
         return first_instant(self.end, zone=self.zone)
 
+    def with_previous(self) -> "Window":
+        """Return this window and the one just before as one."""
+        return Window(first=self.previous().first, end=self.end, zone=self.zone)
+
     def previous(self) -> "Window":
         """Return the window just before, of the same kind: as many months for whole months, else as many days."""
         if self.mode is Mode.CALENDAR:

@@ -19,6 +19,7 @@ class Order(Row):
         ForeignKeyConstraint(["program_id", "customer_id"], ["customers.program_id", "customers.id"]),
         CheckConstraint("total_minor BETWEEN 0 AND 9007199254740991", name="total_in_bounds"),
         CheckConstraint("paid_at IS NULL OR paid_at >= placed_at", name="paid_after_placed"),
+        CheckConstraint("(paid_at IS NULL) = (payment_recorded_at IS NULL)", name="payment_is_recorded"),
         Index("uq_orders_external_id", "program_id", "external_id", unique=True),
         Index("ix_orders_customer", "program_id", "customer_id", "id"),
         Index("ix_orders_placed", "program_id", "placed_at"),
@@ -36,6 +37,7 @@ class Order(Row):
     placed_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
     paid_at: Mapped[datetime | None]
+    payment_recorded_at: Mapped[datetime | None]
     paid_when_placed: Mapped[bool]
     cancelled_at: Mapped[datetime | None]
     imported: Mapped[bool]

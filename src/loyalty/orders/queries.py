@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core.db import insert_rows
 from loyalty.orders import models
 from loyalty.orders.errors import OrderNotFound
-from loyalty.orders.rules import NewOrder
+from loyalty.orders.rules import NewOrder, Recorded
 
 
 async def insert_order(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> bool:
@@ -40,23 +40,25 @@ async def get_order(session: AsyncSession, *, program_id: UUID, order_id: UUID) 
 
 
 async def lock_order(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.Order:
-    return await _get(session, _order(program_id, order_id).with_for_update())
+    return await _get(session, _order(program_id, order_id).with_for_update(key_share=True))
 
 
-async def get_order_by_external_id(session: AsyncSession, *, program_id: UUID, external_id: str) -> models.Order:
-    order = models.Order
-    return await _get(session, select(order).where(order.program_id == program_id, order.external_id == external_id))
-
-
-async def list_digests(session: AsyncSession, *, program_id: UUID, external_ids: Collection[str]) -> dict[str, bytes]:
-    """Return the content digest of each of these orders that is there."""
+async def list_recorded(
+    session: AsyncSession, *, program_id: UUID, external_ids: Collection[str]
+) -> dict[str, Recorded]:
+    """Return those of these orders that are there, by external id."""
     order = models.Order
     found = await session.execute(
-        select(order.external_id, order.content_digest).where(
-            order.program_id == program_id, order.external_id.in_(list(external_ids))
-        )
+        select(
+            order.external_id,
+            order.id,
+            order.customer_id,
+            order.email_digest,
+            order.content_digest,
+            order.placed_at,
+        ).where(order.program_id == program_id, order.external_id.in_(list(external_ids)))
     )
-    return {row.external_id: row.content_digest for row in found}
+    return {row[0]: Recorded(*row[1:]) for row in found}
 
 
 async def list_lines(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderLine]:
@@ -96,11 +98,13 @@ async def customers_with_paid_orders(
     return {found for found in (await session.execute(query.distinct())).scalars() if found is not None}
 
 
-async def set_paid(session: AsyncSession, *, program_id: UUID, order_id: UUID, paid_at: datetime) -> None:
+async def set_paid(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, paid_at: datetime, now: datetime
+) -> None:
     await session.execute(
         update(models.Order)
         .where(models.Order.program_id == program_id, models.Order.id == order_id)
-        .values(paid_at=paid_at)
+        .values(paid_at=paid_at, payment_recorded_at=now)
     )
 
 
@@ -118,6 +122,7 @@ def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
         "placed_at": order.placed_at,
         "recorded_at": order.recorded_at,
         "paid_at": order.placed_at if order.paid else None,
+        "payment_recorded_at": order.recorded_at if order.paid else None,
         "paid_when_placed": order.paid,
         "cancelled_at": None,
         "imported": order.imported,

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -46,30 +47,36 @@ class NewOrder:
         return sum(line.total_minor for line in self.lines)
 
 
-def digest_content(
-    *,
-    customer: str | None,
-    email_digest: bytes | None,
-    currency: str,
-    lines: tuple[Line, ...],
-    channel: str | None,
-    placed_at: datetime | None,
-    paid: bool,
-) -> bytes:
-    """Digest what an order says, so that its external id cannot come back saying something else.
+@dataclass(frozen=True)
+class Recorded:
+    """What is kept of an order that decides whether another one is the same."""
 
-    `customer` is the customer's public id; `placed_at` is None where the caller left it to us.
-    """
+    id: UUID
+    customer_id: UUID | None
+    email_digest: bytes | None
+    content_digest: bytes
+    placed_at: datetime
+
+
+def digest_content(*, currency: str, lines: Sequence[Line], channel: str | None, paid: bool) -> bytes:
+    """Digest what was bought, so that an external id cannot come back with something else."""
     content = {
-        "customer": customer,
-        "email": email_digest and email_digest.hex(),
         "currency": currency,
         "lines": [asdict(line) for line in lines],
         "channel": channel,
-        "placed_at": placed_at and rfc3339(placed_at),
         "paid": paid,
     }
     return sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+def is_same(there: Recorded, order: NewOrder, *, email_digests: Collection[bytes], placed_at: datetime | None) -> bool:
+    """Tell whether an order is the one that is there: same buyer, same content, and same time where one is given.
+
+    `email_digests` are those of a guest's address under every secret in use.
+    """
+    same_guest = there.email_digest in email_digests if there.email_digest else not email_digests
+    same_buyer = there.customer_id == order.customer_id and (order.customer_id is not None or same_guest)
+    return same_buyer and there.content_digest == order.content_digest and placed_at in (None, there.placed_at)
 
 
 def check_currency(currency: str, *, accepted: tuple[str, ...]) -> None:

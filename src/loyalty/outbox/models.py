@@ -24,6 +24,7 @@ class Event(Row):
     type: Mapped[str]
     subject_id: Mapped[UUID]
     member_id: Mapped[UUID | None]
+    customer_id: Mapped[UUID | None]
     version: Mapped[int | None]
     occurred_at: Mapped[datetime]
     recorded_at: Mapped[datetime]

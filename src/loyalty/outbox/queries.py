@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -11,9 +10,7 @@ from loyalty.outbox import models
 from loyalty.outbox.rules import Event
 
 
-async def append_events(
-    session: AsyncSession, *, program_id: UUID, events: Sequence[Event], recorded_at: datetime | None = None
-) -> None:
+async def append_events(session: AsyncSession, *, program_id: UUID, events: Sequence[Event]) -> None:
     await insert_rows(
         session,
         models.Event,
@@ -24,9 +21,10 @@ async def append_events(
                 "type": event.type,
                 "subject_id": event.subject_id,
                 "member_id": event.member_id,
+                "customer_id": event.customer_id,
                 "version": event.version,
                 "occurred_at": event.occurred_at,
-                "recorded_at": recorded_at or event.occurred_at,
+                "recorded_at": event.recorded_at,
                 "number": None,
             }
             for event in events
@@ -34,10 +32,10 @@ async def append_events(
     )
 
 
-async def lock_relay(session: AsyncSession, *, program_id: UUID) -> None:
-    """Let only one transaction at a time number this program's events; released with the transaction."""
+async def try_lock_relay(session: AsyncSession, *, program_id: UUID) -> bool:
+    """Let only one transaction at a time number this program's events; False if another does, released with it."""
     key = int.from_bytes(program_id.bytes[8:], signed=True)
-    await session.execute(select(func.pg_advisory_xact_lock(key)))
+    return bool((await session.execute(select(func.pg_try_advisory_xact_lock(key)))).scalar_one())
 
 
 async def number_events(session: AsyncSession, *, program_id: UUID, limit: int) -> int:

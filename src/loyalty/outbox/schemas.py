@@ -11,6 +11,13 @@ _SUBJECTS = {
     "redemption": "red",
     "referral": "ref",
     "points": "ent",
+    "referral_code": "mem",
+    "campaign": "cam",
+    "reward": "rew",
+    "coupon": "red",
+    "earning_rule": "rul",
+    "program": "prg",
+    "key": "key",
 }
 
 
@@ -21,6 +28,7 @@ class EventOut(msgspec.Struct):
     type: str
     subject_id: str
     member_id: str | None
+    customer_id: str | None
     version: int | None
     occurred_at: str
     recorded_at: str
@@ -42,6 +50,7 @@ def _event_out(event: Event) -> EventOut:
         type=event.type,
         subject_id=ids.public(_SUBJECTS[event.type.partition(".")[0]], event.subject_id),
         member_id=ids.public("mem", event.member_id) if event.member_id else None,
+        customer_id=ids.public("cus", event.customer_id) if event.customer_id else None,
         version=event.version,
         occurred_at=rfc3339(event.occurred_at),
         recorded_at=rfc3339(event.recorded_at),

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,17 +9,16 @@ from loyalty.outbox import models, queries
 from loyalty.outbox.rules import Event
 
 
-async def tell(
-    session: AsyncSession, *, program_id: UUID, events: Sequence[Event], recorded_at: datetime | None = None
-) -> None:
-    """Record effects to be told, in this transaction; `recorded_at` is when they happened unless given."""
+async def tell(session: AsyncSession, *, program_id: UUID, events: Sequence[Event]) -> None:
+    """Record effects to be told, in this transaction."""
     if events:
-        await queries.append_events(session, program_id=program_id, events=events, recorded_at=recorded_at)
+        await queries.append_events(session, program_id=program_id, events=events)
 
 
 async def relay(session: AsyncSession, *, program_id: UUID, limit: int = 1000) -> int:
-    """Number up to `limit` waiting events of a program; return how many. Safe to run beside another relay."""
-    await queries.lock_relay(session, program_id=program_id)
+    """Number up to `limit` waiting events of a program; return how many, none while another relay is at it."""
+    if not await queries.try_lock_relay(session, program_id=program_id):
+        return 0
     return await queries.number_events(session, program_id=program_id, limit=limit)
 
 

@@ -120,7 +120,8 @@ def move(wallet: Wallet, movement: Movement, *, at: datetime) -> Wallet:
     )
     if changed.available < 0:
         raise NotEnoughPoints(spendable=wallet.spendable, requested=movement.points)
-    if not all(0 <= getattr(changed, account.value) <= MAX_POINTS for account in _WALLET_ACCOUNTS):
+    within = all(0 <= getattr(changed, account.value) <= MAX_POINTS for account in _WALLET_ACCOUNTS)
+    if not within or abs(changed.balance) > MAX_POINTS:
         raise BalanceOutOfBounds
     return changed
 

@@ -9,10 +9,10 @@ from loyalty.core import paging
 from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
-from loyalty.points import models, queries
+from loyalty.points import models, queries, verification
 from loyalty.points.book import Book, Entry
-from loyalty.points.queries import Difference
 from loyalty.points.rules import EntryKind, Wallet, WalletKey
+from loyalty.points.verification import Difference
 
 _NEWS = {
     EntryKind.EARN: "points.earned",
@@ -41,13 +41,11 @@ async def open_book(session: AsyncSession, *, keys: Collection[WalletKey], now: 
     """Lock wallets, opening those that are not there, and return the book to decide on."""
     if not keys:
         return Book([], now=now)
-    wallets = await queries.lock_wallets(session, keys)
-    missing = set(keys) - {wallet.key for wallet in wallets}
+    missing = set(keys) - await queries.find_wallets(session, keys)
     if missing:
-        # New rows first, then all are locked again in order: what this transaction holds already costs nothing, and
-        # whoever holds one of the new ones has locked everything else it wants before.
+        # Before any lock, and in order: who waits here for another's new wallet holds none of its own.
         await queries.insert_wallets(session, missing, now=now)
-        wallets = await queries.lock_wallets(session, keys)
+    wallets = await queries.lock_wallets(session, keys)
     return Book(wallets, now=now)
 
 
@@ -126,8 +124,8 @@ async def entries_by_id(
 
 async def verify(session: AsyncSession, *, program_id: UUID) -> Verification:
     """Prove a program's books: each wallet against its entries, lots, allocations and holds."""
-    wallets, entries = await queries.count_wallets(session, program_id=program_id)
-    return Verification(wallets, entries, await queries.list_differences(session, program_id=program_id))
+    wallets, entries = await verification.count_wallets(session, program_id=program_id)
+    return Verification(wallets, entries, await verification.list_differences(session, program_id=program_id))
 
 
 def _news(entry: Entry) -> Event:
@@ -135,6 +133,7 @@ def _news(entry: Entry) -> Event:
         _NEWS[entry.movement.kind],
         entry.id,
         occurred_at=entry.occurred_at,
+        recorded_at=entry.recorded_at,
         member_id=entry.wallet.member_id,
         version=entry.version,
     )

@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger
+from sqlalchemy import CheckConstraint, ForeignKey, Integer
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,7 +24,7 @@ class Program(Row):
     name: Mapped[str]
     mode: Mapped[str]
     clock_at: Mapped[datetime | None]
-    settings_version: Mapped[int] = mapped_column(SmallInteger)
+    settings_version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime]
 
 
@@ -34,7 +34,7 @@ class ProgramSettings(Row):
     __tablename__ = "program_settings"
 
     program_id: Mapped[UUID] = mapped_column(ForeignKey("programs.id"), primary_key=True)
-    version: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
     document: Mapped[dict[str, Any]] = mapped_column(JSONB)
     actor: Mapped[str]
     created_at: Mapped[datetime]

@@ -83,7 +83,9 @@ async def append_settings(session: AsyncSession, program: Program, *, actor: str
 
 
 async def lock_program(session: AsyncSession, *, program_id: UUID) -> Program:
-    await session.execute(select(models.Program.id).where(models.Program.id == program_id).with_for_update())
+    await session.execute(
+        select(models.Program.id).where(models.Program.id == program_id).with_for_update(key_share=True)
+    )
     return await get_program(session, program_id=program_id)
 
 

@@ -3,6 +3,7 @@ from litestar.params import JSONBody
 
 from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
+from loyalty.core import clock
 from loyalty.core.web import Session, problems
 from loyalty.programs import service as programs
 from loyalty.programs.schemas import ClockAdvance, ProgramOut, ProgramPatch, program_out
@@ -37,4 +38,6 @@ class ProgramRoutes(Controller):
     )
     async def advance(self, data: JSONBody[ClockAdvance], caller: Caller, session: Session) -> ProgramOut:
         """Move a test program's clock forward."""
-        return program_out(await programs.advance_clock(session, program_id=caller.program.id, to=data.to))
+        return program_out(
+            await programs.advance_clock(session, program_id=caller.program.id, to=data.to, real_now=clock.now())
+        )

@@ -48,24 +48,23 @@ async def change_settings(
 ) -> Program:
     """Put a new version of the settings in force; what is not named stays."""
     program = await queries.lock_program(session, program_id=program_id)
-    changed = replace(
-        program,
-        name=name or program.name,
-        settings_version=program.settings_version + 1,
-        rules=replace(program.rules, **changes),  # type: ignore[arg-type]  # the schema has typed each of them
-    )
+    rules = replace(program.rules, **changes)  # type: ignore[arg-type]  # the schema has typed each of them
+    named = replace(program, name=name or program.name, rules=rules)
+    if named == program:
+        return program
+    changed = replace(named, settings_version=program.settings_version + 1)
     await queries.append_settings(session, changed, actor=actor, now=now)
     await queries.update_program(session, changed)
     return changed
 
 
-async def advance_clock(session: AsyncSession, *, program_id: UUID, to: datetime) -> Program:
-    """Move a test program's clock forward."""
+async def advance_clock(session: AsyncSession, *, program_id: UUID, to: datetime, real_now: datetime) -> Program:
+    """Move a test program's clock forward; from then on it stands where it was moved to."""
     program = await queries.lock_program(session, program_id=program_id)
     if program.mode is not Mode.TEST:
         raise LiveProgramHasNoTestClock
-    if program.clock_at is not None and to < program.clock_at:
-        raise ClockWouldRunBackwards(clock_at=rfc3339(program.clock_at))
+    if to < program.now(real_now):
+        raise ClockWouldRunBackwards(clock_at=rfc3339(program.now(real_now)))
     moved = replace(program, clock_at=to)
     await queries.update_program(session, moved)
     return moved

@@ -14,6 +14,7 @@ from loyalty.redemptions import service as redemptions
 from loyalty.redemptions.errors import RedemptionNotFound
 from loyalty.redemptions.schemas import (
     CancellationIn,
+    CouponUseIn,
     OwnRedemptionIn,
     RedemptionIn,
     RedemptionOut,
@@ -80,10 +81,31 @@ class RedemptionRoutes(Controller):
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         return answer(redemption_out(view), done)
 
+    @post(
+        "/coupon-uses",
+        operation_id="create_coupon_use",
+        scope=Scope.REDEMPTIONS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def use_coupon(
+        self, data: JSONBody[CouponUseIn], caller: Caller, call: Call, session: Session, now: Now
+    ) -> Response[RedemptionOut]:
+        """Use a coupon at the till, once: from then on its redemption cannot be cancelled."""
+        done = await redemptions.use_coupon(
+            session,
+            program_id=caller.program.id,
+            call=call,
+            code=data.code,
+            external_order_id=data.external_order_id,
+            now=now,
+        )
+        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        return answer(redemption_out(view), done)
+
     @get(
         "/redemptions/{redemption_id:str}",
         operation_id="get_redemption",
-        scope=Scope.MEMBERS_READ,
+        scope=Scope.REDEMPTIONS_READ,
         responses=problems(403, 404),
     )
     async def read(self, redemption_id: FromPath[str], caller: Caller, session: Session) -> RedemptionOut:
@@ -94,7 +116,7 @@ class RedemptionRoutes(Controller):
     @get(
         "/members/{member_id:str}/redemptions",
         operation_id="list_member_redemptions",
-        scope=Scope.MEMBERS_READ,
+        scope=Scope.REDEMPTIONS_READ,
         responses=problems(403, 404),
     )
     async def listing(

@@ -4,7 +4,7 @@ import msgspec
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, public_id, text
+from loyalty.core.fields import Body, ExternalId, public_id, text
 from loyalty.core.paging import Page
 from loyalty.redemptions.service import View
 
@@ -21,15 +21,23 @@ class RedemptionIn(OwnRedemptionIn):
     member_id: public_id("mem")  # type: ignore[valid-type]
 
 
+class CouponUseIn(Body):
+    """The coupon as the customer wrote it, and the order it is used on, by your own id, recorded or not."""
+
+    code: Annotated[str, text(longest=40)]
+    external_order_id: ExternalId | None = None
+
+
 class CancellationIn(Body):
     reason: Annotated[str, text(longest=500)] | None = None
 
 
 class CouponOut(msgspec.Struct):
-    """A unique code that stands for the reward; `expires_at` null means never."""
+    """A unique code that stands for the reward; `expires_at` null means never, `used_at` null not yet."""
 
     code: str
     expires_at: str | None
+    used_at: str | None
 
 
 class RedemptionOut(msgspec.Struct):
@@ -62,7 +70,11 @@ def redemption_out(view: View) -> RedemptionOut:
         reward_id=ids.public("rew", view.redemption.reward_id),
         points=view.redemption.points,
         unit=view.redemption.unit,
-        coupon=CouponOut(view.coupon.code, rfc3339(view.coupon.expires_at) if view.coupon.expires_at else None),
+        coupon=CouponOut(
+            view.coupon.code,
+            rfc3339(view.coupon.expires_at) if view.coupon.expires_at else None,
+            rfc3339(view.coupon.used_at) if view.coupon.used_at else None,
+        ),
         balance_after=view.balance_after,
         redeemed_at=rfc3339(view.redemption.redeemed_at),
         cancelled_at=rfc3339(view.cancellation.cancelled_at) if view.cancellation else None,
@@ -71,7 +83,8 @@ def redemption_out(view: View) -> RedemptionOut:
 
 def redeemed_out(view: View) -> RedemptionOut:
     """Show a redemption as it was made, so that a repeated request hears what the first one heard."""
-    return msgspec.structs.replace(redemption_out(view), cancelled_at=None)
+    shown = redemption_out(view)
+    return msgspec.structs.replace(shown, cancelled_at=None, coupon=msgspec.structs.replace(shown.coupon, used_at=None))
 
 
 def redemption_page(page: Page[View]) -> RedemptionPage:

@@ -79,7 +79,7 @@ async def cancel(
     """Undo a redemption whose coupon is unused.
 
     Its points go back into the very lots they came from, its unit to the stock. With `member_id` only that member's own
-    redemption is found. Raises RedemptionAlreadyCancelled, CouponUsed.
+    redemption is found. Raises RedemptionAlreadyCancelled, CouponUsed, CouponExpired.
     """
     claim = await idempotency.claim(session, call=call, resource_id=redemption_id, now=now)
     redemption = await queries.get_redemption(
@@ -91,9 +91,7 @@ async def cancel(
     book = await points.open_book(session, keys=[wallet], now=now)
     if await queries.list_cancellations(session, program_id=program_id, redemption_ids=[redemption_id]):
         raise RedemptionAlreadyCancelled
-    await rewards.take_back(
-        session, program_id=program_id, coupon_id=redemption_id, reward_id=redemption.reward_id, now=now
-    )
+    await rewards.take_back(session, program_id=program_id, coupon_id=redemption_id, now=now)
     entry = await points.undo_spend(session, book, entry_id=redemption.entry_id)
     await points.post(session, book)
     await queries.insert_cancellation(
@@ -114,6 +112,18 @@ async def cancel(
         now=now,
     )
     return claim
+
+
+async def use_coupon(
+    session: AsyncSession, *, program_id: UUID, call: Call, code: str, external_order_id: str | None, now: datetime
+) -> Claim:
+    """Use a redemption's coupon at the till, once. The claim's resource is the redemption."""
+    claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
+    if claim.replayed:
+        return claim
+    used = await rewards.use(session, program_id=program_id, code=code, external_order_id=external_order_id, now=now)
+    await idempotency.repoint(session, claim, resource_id=used, status=claim.status)
+    return Claim(call, used, claim.status, replayed=False)
 
 
 async def get(session: AsyncSession, *, program_id: UUID, redemption_id: UUID, member_id: UUID | None = None) -> View:
@@ -148,5 +158,5 @@ async def _tell(
     await outbox.tell(
         session,
         program_id=program_id,
-        events=[Event(f"redemption.{what}", redemption_id, occurred_at=now, member_id=member_id)],
+        events=[Event(f"redemption.{what}", redemption_id, occurred_at=now, recorded_at=now, member_id=member_id)],
     )

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 _BOT: Final = re.compile(
-    r"bot\b|crawl|spider|slurp|preview|facebookexternalhit|whatsapp|telegram|skypeuripreview|embedly|curl|wget|python-|"
+    r"(?<!cu)bot\b|crawl|spider|slurp|preview|facebookexternalhit|whatsapp|telegram|skypeuripreview|embedly|curl|wget|python-|"
     r"headless|monitor|scan",
     re.IGNORECASE,
 )

@@ -80,7 +80,10 @@ class ReferralClick(Row):
 
 
 class Referral(Row):
-    """A referee bound to an advocate. One live binding per referee is a constraint, not a hope."""
+    """A referee bound to an advocate. One live binding per referee is a constraint, not a hope.
+
+    `settled_recorded_at` is when we learned what the times before it say: a late order qualifies as of its own time.
+    """
 
     __tablename__ = "referrals"
     __table_args__ = (
@@ -120,6 +123,7 @@ class Referral(Row):
     qualifying_order_id: Mapped[UUID | None]
     approved_at: Mapped[datetime | None]
     rewarded_at: Mapped[datetime | None]
+    settled_recorded_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
 
@@ -142,17 +146,19 @@ class ReferralTouch(Row):
 
 
 class ReferralReward(Row):
-    """Points paid to one side of a referral; the key is what makes it once."""
+    """What one side of a completed referral got, or why it got nothing; the key is what makes it once."""
 
     __tablename__ = "referral_rewards"
     __table_args__ = (
         ForeignKeyConstraint(["program_id", "referral_id"], ["referrals.program_id", "referrals.id"]),
         CheckConstraint("side IN ('advocate', 'referee')", name="side_known"),
+        CheckConstraint("(points > 0) = (entry_id IS NOT NULL)", name="points_have_an_entry"),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     referral_id: Mapped[UUID] = mapped_column(primary_key=True)
     side: Mapped[str] = mapped_column(primary_key=True)
     member_id: Mapped[UUID]
-    entry_id: Mapped[UUID]
+    entry_id: Mapped[UUID | None]
     points: Mapped[int]
+    refused: Mapped[str | None]

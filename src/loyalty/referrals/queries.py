@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core.db import insert_rows
 from loyalty.referrals import models
 from loyalty.referrals.codes import CodeKind
-from loyalty.referrals.rules import Campaign, Claim, Side, State, Touch, Waiting
+from loyalty.referrals.rules import Campaign, Claim, Completed, PaidSide, State, Touch, Waiting
 
 
 async def find_active_campaign(session: AsyncSession, *, program_id: UUID) -> models.ReferralCampaign | None:
@@ -171,6 +171,7 @@ async def insert_referrals(
                 "qualifying_order_id": None,
                 "approved_at": None,
                 "rewarded_at": None,
+                "settled_recorded_at": None,
                 "ended_at": None,
             }
             for waiting, claim, at in bindings
@@ -230,7 +231,7 @@ async def lock_waiting_referrals(
             referral.ended_at.is_(None),
         )
         .order_by(referral.referee_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return list(found.scalars())
 
@@ -257,42 +258,41 @@ def as_campaign(row: models.ReferralCampaign) -> Campaign:
     )
 
 
-async def set_rewarded(
-    session: AsyncSession, *, program_id: UUID, rewarded: Sequence[tuple[UUID, UUID, datetime]]
-) -> None:
-    """Mark referrals as qualified, approved and rewarded: (referral, qualifying order, when)."""
+async def set_completed(session: AsyncSession, *, program_id: UUID, completed: Sequence[Completed]) -> None:
     referral = models.Referral
-    for referral_id, order_id, at in rewarded:
+    for done in completed:
+        rewarded = done.state is State.REWARDED
         await session.execute(
             update(referral)
-            .where(referral.program_id == program_id, referral.id == referral_id)
+            .where(referral.program_id == program_id, referral.id == done.referral_id)
             .values(
-                state=str(State.REWARDED),
-                qualified_at=at,
-                qualifying_order_id=order_id,
-                approved_at=at,
-                rewarded_at=at,
+                state=str(done.state),
+                qualified_at=done.at,
+                qualifying_order_id=done.order_id,
+                approved_at=done.at if rewarded else None,
+                rewarded_at=done.at if rewarded else None,
+                ended_at=None if rewarded else done.at,
+                settled_recorded_at=done.recorded_at,
             )
         )
 
 
-async def insert_rewards(
-    session: AsyncSession, *, program_id: UUID, rewards: Sequence[tuple[UUID, Side, UUID, UUID, int]]
-) -> None:
-    """Record what each side was paid: (referral, side, member, entry, points). A second payment of a side raises."""
+async def insert_rewards(session: AsyncSession, *, program_id: UUID, sides: Sequence[PaidSide]) -> None:
+    """Record what each side got. A second payment of a side raises."""
     await insert_rows(
         session,
         models.ReferralReward,
         [
             {
                 "program_id": program_id,
-                "referral_id": referral_id,
-                "side": str(side),
-                "member_id": member_id,
-                "entry_id": entry_id,
-                "points": points,
+                "referral_id": paid.referral_id,
+                "side": str(paid.side),
+                "member_id": paid.member_id,
+                "entry_id": paid.entry_id,
+                "points": paid.points,
+                "refused": paid.refused,
             }
-            for referral_id, side, member_id, entry_id, points in rewards
+            for paid in sides
         ],
     )
 

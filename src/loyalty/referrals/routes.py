@@ -1,16 +1,16 @@
 from typing import Annotated
 
-from litestar import Controller, HttpMethod, Request, get, post, route
+from litestar import Controller, HttpMethod, Request, Response, get, post, route
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Redirect
 from litestar.types import Method
 
-from loyalty.access.guards import Caller, Now
+from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.core import clock
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
-from loyalty.core.web import Session, problems
+from loyalty.core.web import Session, answer, problems
 from loyalty.members import service as members
 from loyalty.members.schemas import member_id_of
 from loyalty.programs import service as programs
@@ -123,17 +123,24 @@ class ReferralRoutes(Controller):
         "/members/{member_id:str}/referral-codes",
         operation_id="create_member_referral_code",
         scope=Scope.REFERRALS_WRITE,
-        responses=problems(403, 404, 409),
+        responses=problems(403, 404, 409, 422),
     )
     async def choose_code(
-        self, member_id: FromPath[str], data: JSONBody[CodeIn], caller: Caller, session: Session, now: Now, state: State
-    ) -> CodeList:
+        self,
+        member_id: FromPath[str],
+        data: JSONBody[CodeIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        state: State,
+    ) -> Response[CodeList]:
         """Give a member a code of their own choice as the primary one; the codes they had keep working."""
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
-        await referrals.choose_code(session, program_id=caller.program.id, member_id=parsed, text=data.code, now=now)
+        done = await referrals.choose_code(session, call=call, member_id=parsed, text=data.code, now=now)
         rows = await referrals.member_codes(session, program_id=caller.program.id, member_id=parsed)
-        return code_list(rows, slug=caller.program.slug, public_url=state.settings.public_url)
+        return answer(code_list(rows, slug=caller.program.slug, public_url=state.settings.public_url), done)
 
 
 def _link_operation(_: object, method: HttpMethod | Method, __: object) -> str:

@@ -20,9 +20,8 @@ class Method(StrEnum):
 
 class State(StrEnum):
     SIGNED_UP = "signed_up"
-    QUALIFIED = "qualified"
-    APPROVED = "approved"
     REWARDED = "rewarded"
+    REJECTED = "rejected"
 
 
 class Side(StrEnum):
@@ -48,6 +47,7 @@ class Waiting:
     id: UUID
     referee_id: UUID
     advocate_id: UUID
+    attributed_at: datetime
     campaign: Campaign
 
     def wallets(self, program_id: UUID) -> list[WalletKey]:
@@ -73,6 +73,29 @@ class Claim:
     click_id: UUID | None = None
     channel: str | None = None
     refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A referral that an order ended, well or not; `at` is the order's time, `recorded_at` when we learned of it."""
+
+    referral_id: UUID
+    order_id: UUID
+    state: State
+    at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class PaidSide:
+    """What one side of a completed referral got, and why nothing if it was refused."""
+
+    referral_id: UUID
+    side: Side
+    member_id: UUID
+    entry_id: UUID | None
+    points: int
+    refused: str | None
 
 
 @dataclass(frozen=True)
@@ -117,8 +140,14 @@ def winner(touches: Sequence[Touch]) -> Claim | None:
     return next((touch.claim for touch in touches if touch.outcome == "won"), None)
 
 
-def qualifies(campaign: Campaign, *, currency: str, total_minor: int) -> bool:
-    """Tell whether a friend's first paid order is enough: any amount, or the minimum in the campaign's currency."""
+def qualifies(waiting: Waiting, *, placed_at: datetime, currency: str, total_minor: int) -> bool:
+    """Tell whether a friend's first paid order is what the campaign asks for.
+
+    It was placed at or after the attribution, and is of any amount, or of the minimum in the campaign's currency.
+    """
+    campaign = waiting.campaign
+    if placed_at < waiting.attributed_at:
+        return False
     if campaign.minimum_minor == 0:
         return True
     return currency == campaign.minimum_currency and total_minor >= campaign.minimum_minor

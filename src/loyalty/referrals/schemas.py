@@ -1,20 +1,36 @@
+import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.fields import Body, Count, MoneyIn, Name, Unit, text
+from loyalty.core.money import MoneyOut
 from loyalty.core.paging import Page
 from loyalty.referrals.models import Referral, ReferralCampaign, ReferralCode, ReferralTouch
+
+
+def _web_address(value: str) -> str:
+    """Accept an absolute http(s) address as a browser would get it: ASCII, with a host that can be parsed."""
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not value.isascii() or re.search(r"[\s\"<>\\^`{|}]", value):
+        raise PydanticCustomError("web_address", "Input should be an absolute http or https address in ASCII")
+    return value
 
 
 class CampaignIn(Body):
     """What a friend must do and what both sides get. `minimum` is the least total of the friend's first paid order."""
 
     name: Name
-    landing_url: Annotated[str, text(longest=500, pattern=r"^https?://[^\s\"<>\\^`{|}\x00-\x1f]+$")]
+    landing_url: Annotated[str, text(longest=500), AfterValidator(_web_address)]
     window_days: Annotated[int, Field(ge=1, le=3650, strict=True)] = 30
     unit: Unit | None = None
     advocate_points: Count
@@ -38,11 +54,6 @@ class CodeIn(Body):
     """A code of the member's own choice: 4 to 9 or 11 to 20 letters and digits."""
 
     code: Annotated[str, text(longest=40)]
-
-
-class MoneyOut(msgspec.Struct):
-    amount: int
-    currency: str
 
 
 class CampaignOut(msgspec.Struct):

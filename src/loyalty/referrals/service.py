@@ -6,7 +6,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core import ids, paging
+from loyalty.core import idempotency, ids, paging
+from loyalty.core.idempotency import Call
+from loyalty.core.idempotency import Claim as IdempotentClaim
 from loyalty.core.paging import Page
 from loyalty.core.signing import Keyring
 from loyalty.members import service as members
@@ -24,7 +26,7 @@ from loyalty.referrals.errors import (
     ReferralCodeTaken,
     ReferralCodeUnknown,
 )
-from loyalty.referrals.rules import Campaign, Claim, Method, Side, Touch, Waiting
+from loyalty.referrals.rules import Campaign, Claim, Completed, Method, PaidSide, Side, State, Touch, Waiting
 
 _CLICK: Final = "loyalty:click"
 _CODE_ATTEMPTS: Final = 5
@@ -43,6 +45,8 @@ async def start_campaign(
     await queries.retire_campaigns(session, program_id=program_id, now=now)
     campaign = models.ReferralCampaign(program_id=program_id, id=ids.new(), started_at=now, retired_at=None, **terms)
     await queries.insert_campaign(session, campaign)
+    event = Event("campaign.started", campaign.id, occurred_at=now, recorded_at=now)
+    await outbox.tell(session, program_id=program_id, events=[event])
     return campaign
 
 
@@ -81,8 +85,14 @@ async def give_code(session: AsyncSession, *, program_id: UUID, member_id: UUID,
     raise ReferralCodesExhausted
 
 
-async def choose_code(session: AsyncSession, *, program_id: UUID, member_id: UUID, text: str, now: datetime) -> str:
-    """Give a member a chosen code as their primary one; the codes they had keep working."""
+async def choose_code(
+    session: AsyncSession, *, call: Call, member_id: UUID, text: str, now: datetime
+) -> IdempotentClaim:
+    """Give a member a chosen code as their primary one, once; the codes they had keep working."""
+    claim = await idempotency.claim(session, call=call, resource_id=member_id, now=now)
+    if claim.replayed:
+        return claim
+    program_id = call.program_id
     code = codes.fold(text)
     reason = codes.refuse_vanity(code)
     if reason is not None:
@@ -92,7 +102,9 @@ async def choose_code(session: AsyncSession, *, program_id: UUID, member_id: UUI
         session, program_id=program_id, code=code, member_id=member_id, kind=CodeKind.VANITY, now=now
     ):
         raise ReferralCodeTaken
-    return code
+    event = Event("referral_code.chosen", member_id, occurred_at=now, recorded_at=now, member_id=member_id)
+    await outbox.tell(session, program_id=program_id, events=[event])
+    return claim
 
 
 async def member_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> list[models.ReferralCode]:
@@ -178,7 +190,7 @@ class Binding:
         won = rules.winner(touches)
         if won is None or won.advocate_id is None or campaign is None:
             return cls(referee_id, now, touches, None)
-        return cls(referee_id, now, touches, Waiting(ids.new(), referee_id, won.advocate_id, campaign))
+        return cls(referee_id, now, touches, Waiting(ids.new(), referee_id, won.advocate_id, now, campaign))
 
     @property
     def winner(self) -> Claim | None:
@@ -217,7 +229,13 @@ async def bind_many(session: AsyncSession, *, program_id: UUID, bindings: Sequen
         session,
         program_id=program_id,
         events=[
-            Event("referral.signed_up", waiting.id, occurred_at=binding.at, member_id=waiting.advocate_id)
+            Event(
+                "referral.signed_up",
+                waiting.id,
+                occurred_at=binding.at,
+                recorded_at=binding.at,
+                member_id=waiting.advocate_id,
+            )
             for binding, waiting, _ in made
             if waiting
         ],
@@ -245,7 +263,8 @@ async def lock_waiting(
         session, program_id=program_id, campaign_ids={row.campaign_id for row in rows}
     )
     return {
-        row.referee_id: Waiting(row.id, row.referee_id, row.advocate_id, campaigns[row.campaign_id]) for row in rows
+        row.referee_id: Waiting(row.id, row.referee_id, row.advocate_id, row.attributed_at, campaigns[row.campaign_id])
+        for row in rows
     }
 
 
@@ -253,34 +272,44 @@ class Settlement:
     """Referrals that orders of one transaction completed, decided in the book and still to be written."""
 
     def __init__(self) -> None:
-        self._rewarded: list[tuple[UUID, UUID, datetime]] = []
-        self._paid: list[tuple[UUID, Side, UUID, UUID, int]] = []
+        self._completed: list[Completed] = []
+        self._sides: list[PaidSide] = []
         self._events: list[Event] = []
 
     def reward(
         self, book: Book, waiting: Waiting, *, program_id: UUID, order_id: UUID, at: datetime, barred: Collection[UUID]
     ) -> None:
-        """Pay both sides of a referral that an order qualified; a member barred from earning gets nothing."""
+        """Pay both sides of a referral that an order qualified.
+
+        A member barred from earning gets nothing, which is kept as such; if neither side may earn, it is rejected.
+        """
         campaign = waiting.campaign
-        for side, member_id, points in (
+        sides = (
             (Side.ADVOCATE, waiting.advocate_id, campaign.advocate_points),
             (Side.REFEREE, waiting.referee_id, campaign.referee_points),
-        ):
+        )
+        for side, member_id, points in sides:
+            entry_id = None
             if points > 0 and member_id not in barred:
-                entry = book.award(
+                entry_id = book.award(
                     WalletKey(program_id, member_id, campaign.unit),
                     points=points,
                     kind=EntryKind.REFERRAL,
                     source_id=waiting.id,
                     occurred_at=at,
-                )
-                self._paid.append((waiting.id, side, member_id, entry.id, points))
-        self._rewarded.append((waiting.id, order_id, at))
-        self._events.append(Event("referral.rewarded", waiting.id, occurred_at=at, member_id=waiting.advocate_id))
+                ).id
+            paid = points if entry_id else 0
+            refused = "may_not_earn" if member_id in barred else None
+            self._sides.append(PaidSide(waiting.id, side, member_id, entry_id, paid, refused))
+        state = State.REJECTED if len(set(barred)) == len(sides) else State.REWARDED
+        self._completed.append(Completed(waiting.id, order_id, state, at, book.now))
+        self._events.append(
+            Event(f"referral.{state}", waiting.id, occurred_at=at, recorded_at=book.now, member_id=waiting.advocate_id)
+        )
 
     async def write(self, session: AsyncSession, *, program_id: UUID) -> None:
-        await queries.set_rewarded(session, program_id=program_id, rewarded=self._rewarded)
-        await queries.insert_rewards(session, program_id=program_id, rewards=self._paid)
+        await queries.set_completed(session, program_id=program_id, completed=self._completed)
+        await queries.insert_rewards(session, program_id=program_id, sides=self._sides)
         await outbox.tell(session, program_id=program_id, events=self._events)
 
 

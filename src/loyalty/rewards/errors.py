@@ -13,8 +13,20 @@ class OutOfStock(Conflict):
     """The last of this reward is gone."""
 
 
+class CouponNotFound(NotFound):
+    """There is no such coupon in this program."""
+
+
 class CouponUsed(Conflict):
     """The coupon was used already."""
+
+
+class CouponExpired(Conflict):
+    """The coupon has expired."""
+
+
+class CouponVoided(Conflict):
+    """The coupon was taken back."""
 
 
 class CouponCodesExhausted(Conflict):

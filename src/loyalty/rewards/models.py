@@ -37,7 +37,10 @@ class Reward(Row):
 
 
 class Coupon(Row):
-    """A unique code that stands for a reward in one member's hand."""
+    """A unique code that stands for a reward in one member's hand.
+
+    `from_stock` tells whether it took a unit of stock, which alone can go back there.
+    """
 
     __tablename__ = "coupons"
     __table_args__ = (
@@ -55,5 +58,7 @@ class Coupon(Row):
     member_id: Mapped[UUID]
     issued_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
+    from_stock: Mapped[bool]
     used_at: Mapped[datetime | None]
+    used_external_order_id: Mapped[str | None]
     voided_at: Mapped[datetime | None]

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.rewards import models
-from loyalty.rewards.errors import RewardNotFound
+from loyalty.rewards.errors import CouponNotFound, RewardNotFound
 
 
 async def insert_reward(session: AsyncSession, reward: models.Reward) -> None:
@@ -37,16 +37,24 @@ async def list_rewards(
     return list((await session.execute(query.order_by(reward.id).limit(limit))).scalars())
 
 
-async def take_stock(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> bool:
-    """Take one unit where stock is counted; False if none is left. The row stays locked until the transaction ends."""
+async def take_stock(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> int | None:
+    """Take one unit where stock is counted, and return what is left; None where it is not counted.
+
+    Where nothing is left it stays so and -1 is returned. The row stays locked until the transaction ends.
+    """
     reward = models.Reward
-    taken = await session.execute(
-        update(reward)
-        .where(reward.program_id == program_id, reward.id == reward_id, reward.stock_left > 0)
-        .values(stock_left=reward.stock_left - 1)
-        .returning(reward.id)
+    found = await session.execute(
+        select(reward.stock_left)
+        .where(reward.program_id == program_id, reward.id == reward_id)
+        .with_for_update(key_share=True)
     )
-    return taken.first() is not None
+    stock = found.scalar_one()
+    if stock is None or stock == 0:
+        return None if stock is None else -1
+    await session.execute(
+        update(reward).where(reward.program_id == program_id, reward.id == reward_id).values(stock_left=stock - 1)
+    )
+    return stock - 1
 
 
 async def put_stock_back(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> None:
@@ -75,6 +83,7 @@ async def insert_coupon(
     member_id: UUID,
     issued_at: datetime,
     expires_at: datetime | None,
+    from_stock: bool,
 ) -> bool:
     """Add a coupon; False if its code is taken."""
     added = await session.execute(
@@ -87,6 +96,7 @@ async def insert_coupon(
             member_id=member_id,
             issued_at=issued_at,
             expires_at=expires_at,
+            from_stock=from_stock,
         )
         .on_conflict_do_nothing(index_elements=["program_id", "code"])
         .returning(models.Coupon.id)
@@ -104,18 +114,33 @@ async def list_coupons(
     return {row.id: row for row in found.scalars()}
 
 
-async def void_coupon(session: AsyncSession, *, program_id: UUID, coupon_id: UUID, at: datetime) -> bool:
-    """Void a coupon that was neither used nor voided; False otherwise."""
+async def lock_coupon(
+    session: AsyncSession, *, program_id: UUID, coupon_id: UUID | None = None, code: str | None = None
+) -> models.Coupon:
+    """Lock a coupon, by its id or by its code."""
     coupon = models.Coupon
-    voided = await session.execute(
-        update(coupon)
-        .where(
-            coupon.program_id == program_id,
-            coupon.id == coupon_id,
-            coupon.used_at.is_(None),
-            coupon.voided_at.is_(None),
-        )
-        .values(voided_at=at)
-        .returning(coupon.id)
+    own = coupon.id == coupon_id if coupon_id is not None else coupon.code == code
+    found = await session.execute(
+        select(coupon).where(coupon.program_id == program_id, own).with_for_update(key_share=True)
     )
-    return voided.first() is not None
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise CouponNotFound
+    return row
+
+
+async def end_coupon(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    coupon_id: UUID,
+    used_at: datetime | None = None,
+    used_external_order_id: str | None = None,
+    voided_at: datetime | None = None,
+) -> None:
+    coupon = models.Coupon
+    await session.execute(
+        update(coupon)
+        .where(coupon.program_id == program_id, coupon.id == coupon_id)
+        .values(used_at=used_at, used_external_order_id=used_external_order_id, voided_at=voided_at)
+    )

@@ -1,22 +1,22 @@
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
 
 import msgspec
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, Count, Flag, MoneyIn, Name, Positive, Unit, text
+from loyalty.core.fields import Body, Count, CrossChecked, FieldFault, Flag, MoneyIn, Name, Positive, Unit, text
 from loyalty.core.paging import Page
 from loyalty.rewards.models import Reward
 from loyalty.rewards.rules import RewardKind
 
 CouponDays = Annotated[int, Field(ge=1, le=3650, strict=True)]
-_NEEDS = {
+_NEEDS: Final[dict[str, set[str]]] = {
     RewardKind.AMOUNT_OFF: {"amount"},
     RewardKind.PERCENT_OFF: {"percent"},
     RewardKind.FREE_PRODUCT: {"sku"},
-    RewardKind.FREE_SHIPPING: set[str](),
+    RewardKind.FREE_SHIPPING: set(),
     RewardKind.GIFT_CARD: {"amount"},
     RewardKind.PERK: {"description"},
 }
@@ -31,7 +31,7 @@ class ValueIn(Body):
     description: Annotated[str, text(longest=500)] | None = None
 
 
-class RewardIn(Body):
+class RewardIn(CrossChecked):
     """A reward to offer. `stock` null: unlimited. `coupon_days` null: its coupons never expire."""
 
     name: Name
@@ -42,13 +42,15 @@ class RewardIn(Body):
     stock: Count | None = None
     coupon_days: CouponDays | None = None
 
-    @model_validator(mode="after")
-    def _value_fits_kind(self) -> "RewardIn":
-        given = {name for name, value in self.value if value is not None}
-        if given != _NEEDS[self.kind]:
-            needed = ", ".join(sorted(_NEEDS[self.kind])) or "nothing"
-            raise PydanticCustomError("value", "The value of this kind of reward needs {needed}", {"needed": needed})
-        return self
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        value = raw.get("value", {})
+        needed = _NEEDS.get(raw["kind"]) if isinstance(raw.get("kind"), str) else None
+        if needed is None or not isinstance(value, Mapping):
+            return
+        if {name for name in ValueIn.model_fields if value.get(name) is not None} != needed:
+            named = " and ".join(sorted(needed)) or "nothing"
+            yield ("value",), "value", f"The value of this kind of reward is {named}"
 
 
 class RewardPatch(Body):

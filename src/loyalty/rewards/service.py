@@ -7,8 +7,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
 from loyalty.core.paging import Page
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
 from loyalty.rewards import models, queries, rules
-from loyalty.rewards.errors import CouponCodesExhausted, CouponUsed, OutOfStock, RewardRetired
+from loyalty.rewards.errors import (
+    CouponCodesExhausted,
+    CouponExpired,
+    CouponUsed,
+    CouponVoided,
+    OutOfStock,
+    RewardRetired,
+)
 from loyalty.rewards.rules import RewardKind
 
 _CODE_ATTEMPTS: Final = 5
@@ -42,6 +51,7 @@ async def create(
         retired_at=None,
     )
     await queries.insert_reward(session, reward)
+    await _tell(session, reward=reward, what="created", now=now)
     return reward
 
 
@@ -69,6 +79,8 @@ async def update(
     if values:
         await queries.update_reward(session, program_id=program_id, reward_id=reward_id, changes=values)
         session.expire_all()
+        changed = await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+        await _tell(session, reward=changed, what="updated", now=now)
     return await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
 
 
@@ -83,10 +95,9 @@ async def offered(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -
 async def issue(
     session: AsyncSession, *, reward: models.Reward, coupon_id: UUID, member_id: UUID, now: datetime
 ) -> str:
-    """Take one unit of stock and give its coupon; raises OutOfStock. Locks the reward where stock is counted."""
-    if reward.stock_left is not None and not await queries.take_stock(
-        session, program_id=reward.program_id, reward_id=reward.id
-    ):
+    """Take one unit of stock and give its coupon; raises OutOfStock. Locks the reward."""
+    left = await queries.take_stock(session, program_id=reward.program_id, reward_id=reward.id)
+    if left is not None and left < 0:
         raise OutOfStock
     for _ in range(_CODE_ATTEMPTS):
         code = rules.make_coupon_code()
@@ -99,21 +110,54 @@ async def issue(
             member_id=member_id,
             issued_at=now,
             expires_at=rules.coupon_expiry(now, days=reward.coupon_days),
+            from_stock=left is not None,
         ):
             return code
     raise CouponCodesExhausted
 
 
-async def take_back(
-    session: AsyncSession, *, program_id: UUID, coupon_id: UUID, reward_id: UUID, now: datetime
-) -> None:
-    """Void a coupon and return its unit to the stock; raises CouponUsed."""
-    if not await queries.void_coupon(session, program_id=program_id, coupon_id=coupon_id, at=now):
-        raise CouponUsed
-    await queries.put_stock_back(session, program_id=program_id, reward_id=reward_id)
+async def use(
+    session: AsyncSession, *, program_id: UUID, code: str, external_order_id: str | None, now: datetime
+) -> UUID:
+    """Use a coupon at the till, once; return its id. Raises CouponNotFound, CouponUsed, CouponVoided, CouponExpired."""
+    coupon = await queries.lock_coupon(session, program_id=program_id, code=rules.fold_coupon_code(code))
+    _refuse_ended(coupon, now=now)
+    await queries.end_coupon(
+        session,
+        program_id=program_id,
+        coupon_id=coupon.id,
+        used_at=now,
+        used_external_order_id=external_order_id,
+    )
+    event = Event("coupon.used", coupon.id, occurred_at=now, recorded_at=now, member_id=coupon.member_id)
+    await outbox.tell(session, program_id=program_id, events=[event])
+    return coupon.id
+
+
+async def take_back(session: AsyncSession, *, program_id: UUID, coupon_id: UUID, now: datetime) -> None:
+    """Void a coupon that is neither used nor expired, and return its unit to the stock it came from."""
+    coupon = await queries.lock_coupon(session, program_id=program_id, coupon_id=coupon_id)
+    _refuse_ended(coupon, now=now)
+    await queries.end_coupon(session, program_id=program_id, coupon_id=coupon_id, voided_at=now)
+    if coupon.from_stock:
+        await queries.put_stock_back(session, program_id=program_id, reward_id=coupon.reward_id)
 
 
 async def coupons(
     session: AsyncSession, *, program_id: UUID, coupon_ids: Collection[UUID]
 ) -> dict[UUID, models.Coupon]:
     return await queries.list_coupons(session, program_id=program_id, coupon_ids=coupon_ids)
+
+
+def _refuse_ended(coupon: models.Coupon, *, now: datetime) -> None:
+    if coupon.used_at is not None:
+        raise CouponUsed
+    if coupon.voided_at is not None:
+        raise CouponVoided
+    if coupon.expires_at is not None and coupon.expires_at <= now:
+        raise CouponExpired
+
+
+async def _tell(session: AsyncSession, *, reward: models.Reward, what: str, now: datetime) -> None:
+    event = Event(f"reward.{what}", reward.id, occurred_at=now, recorded_at=now)
+    await outbox.tell(session, program_id=reward.program_id, events=[event])

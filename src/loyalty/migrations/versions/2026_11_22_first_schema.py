@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=True),
+        sa.Column("customer_id", sa.Uuid(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=True),
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
@@ -73,6 +74,7 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("program_id", "operation", "key", name=op.f("pk_idempotency_keys")),
     )
+    op.create_index("ix_idempotency_keys_recorded", "idempotency_keys", ["program_id", "recorded_at"], unique=False)
     op.create_table(
         "managers",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -89,7 +91,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
         sa.Column("clock_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("settings_version", sa.SmallInteger(), nullable=False),
+        sa.Column("settings_version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("clock_at IS NULL OR mode = 'test'", name=op.f("ck_programs_clock_only_in_test")),
         sa.CheckConstraint("mode IN ('test', 'live')", name=op.f("ck_programs_mode_known")),
@@ -173,7 +175,6 @@ def upgrade() -> None:
         sa.Column("scopes", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("kind IN ('secret', 'publishable', 'restricted')", name=op.f("ck_api_keys_kind_known")),
         sa.ForeignKeyConstraint(["program_id"], ["programs.id"], name=op.f("fk_api_keys_program_id")),
         sa.PrimaryKeyConstraint("program_id", "digest", name=op.f("pk_api_keys")),
@@ -293,9 +294,13 @@ def upgrade() -> None:
         sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("paid_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("payment_recorded_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("paid_when_placed", sa.Boolean(), nullable=False),
         sa.Column("cancelled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("imported", sa.Boolean(), nullable=False),
+        sa.CheckConstraint(
+            "(paid_at IS NULL) = (payment_recorded_at IS NULL)", name=op.f("ck_orders_payment_is_recorded")
+        ),
         sa.CheckConstraint("paid_at IS NULL OR paid_at >= placed_at", name=op.f("ck_orders_paid_after_placed")),
         sa.CheckConstraint("total_minor BETWEEN 0 AND 9007199254740991", name=op.f("ck_orders_total_in_bounds")),
         sa.ForeignKeyConstraint(
@@ -330,7 +335,7 @@ def upgrade() -> None:
     op.create_table(
         "program_settings",
         sa.Column("program_id", sa.Uuid(), nullable=False),
-        sa.Column("version", sa.SmallInteger(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -346,7 +351,9 @@ def upgrade() -> None:
         sa.Column("member_id", sa.Uuid(), nullable=False),
         sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("from_stock", sa.Boolean(), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("used_external_order_id", sa.Text(), nullable=True),
         sa.Column("voided_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("used_at IS NULL OR voided_at IS NULL", name=op.f("ck_coupons_used_or_voided")),
         sa.ForeignKeyConstraint(
@@ -483,6 +490,7 @@ def upgrade() -> None:
         sa.Column("qualifying_order_id", sa.Uuid(), nullable=True),
         sa.Column("approved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("rewarded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("settled_recorded_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("method IN ('code', 'click', 'import')", name=op.f("ck_referrals_method_known")),
         sa.CheckConstraint(
@@ -685,9 +693,13 @@ def upgrade() -> None:
         sa.Column("referral_id", sa.Uuid(), nullable=False),
         sa.Column("side", sa.Text(), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=False),
-        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("entry_id", sa.Uuid(), nullable=True),
         sa.Column("points", sa.BigInteger(), nullable=False),
+        sa.Column("refused", sa.Text(), nullable=True),
         sa.CheckConstraint("side IN ('advocate', 'referee')", name=op.f("ck_referral_rewards_side_known")),
+        sa.CheckConstraint(
+            "(points > 0) = (entry_id IS NOT NULL)", name=op.f("ck_referral_rewards_points_have_an_entry")
+        ),
         sa.ForeignKeyConstraint(
             ["program_id", "referral_id"],
             ["referrals.program_id", "referrals.id"],
@@ -744,8 +756,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("program_id", "redemption_id", name=op.f("pk_redemption_cancellations")),
     )
 
-    # Ledger rows are only ever added. Taking the right to change them from the owner too makes that hold for this program's own
-    # role; only a superuser could still do it, and `ledger verify` would find what they did.
+    # Ledger rows are only ever added. Taking the right to change them from the owner too makes that hold for this program's
+    # own role until somebody grants it again; what such a hand changes in balances, lots or allocations, `ledger verify` finds.
     op.execute("REVOKE UPDATE, DELETE, TRUNCATE ON entries, allocations FROM PUBLIC, CURRENT_USER")
 
 
@@ -812,6 +824,7 @@ def downgrade() -> None:
     op.drop_table("referral_campaigns")
     op.drop_table("programs")
     op.drop_table("managers")
+    op.drop_index("ix_idempotency_keys_recorded", table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
     op.drop_index("uq_events_number", table_name="events", postgresql_where=sa.text("number IS NOT NULL"))
     op.drop_index("ix_events_unnumbered", table_name="events", postgresql_where=sa.text("number IS NULL"))

@@ -1,0 +1,233 @@
+"""Every operation of the API, read from the OpenAPI document, and a request that each would answer."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import ASGIRoute, HTTPRoute
+from sqlalchemy import text
+from tests.shop import Json, Shop, open_shop
+
+from loyalty.access import service as access
+from loyalty.access.rules import Role, Scope
+from loyalty.app import create_app
+from loyalty.core import clock
+from loyalty.core.db import transaction
+from loyalty.core.reference import openapi_json
+from loyalty.core.settings import Settings
+
+PUBLIC: Final = ("create_manager_session", "follow_referral_link", "head_referral_link")
+PASSWORD: Final = "correct horse battery staple"
+_PARAMETER: Final = re.compile(r"{(\w+)}")
+
+
+@dataclass(frozen=True)
+class Operation:
+    id: str
+    method: str
+    path: str
+    scope: Scope | None
+    document: Json
+
+    @property
+    def parameters(self) -> list[str]:
+        return _PARAMETER.findall(self.path)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether members do this for themselves."""
+        return self.path == "/v1/me" or self.path.startswith("/v1/me/")
+
+
+@dataclass
+class World:
+    """A shop with one of everything that has an id."""
+
+    shop: Shop
+    member: Json
+    order: Json
+    reward: Json
+    redemption: Json
+    key: Json
+    rule: Json
+    token: str
+    coupon: str
+
+    @property
+    def ids(self) -> dict[str, str]:
+        return {
+            "member_id": self.member["id"],
+            "order_id": self.order["id"],
+            "reward_id": self.reward["id"],
+            "redemption_id": self.redemption["id"],
+            "key_id": self.key["id"],
+            "rule_id": self.rule["id"],
+            "code": self.member["referral_code"],
+            "program_slug": self.shop.program.slug,
+        }
+
+    def address(self, operation: Operation, **other: str) -> str:
+        return operation.path.format(**{**self.ids, **other})
+
+    async def footprint(self) -> Json:
+        """Tell whether anything of the program changed, its sessions, roles and clock included."""
+        found = await self.shop.digest()
+        async with transaction(self.shop.sessions) as session:
+            for table, column in (
+                ("programs", "id"),
+                ("manager_roles", "program_id"),
+                ("manager_sessions", "program_id"),
+            ):
+                query = f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} AS t WHERE {column} = :id"  # noqa: E501, S608
+                found[table] = tuple((await session.execute(text(query), {"id": self.shop.program.id})).one())
+        return found
+
+    async def call(
+        self, operation: Operation, *, bearer: str | None, path: str | None = None, body: Any = None
+    ) -> httpx.Response:
+        """Send a request as a caller would, with a header of its own for every repeatable write."""
+        headers = {b"Idempotency-Key": f"{operation.id}-{next(self.shop.numbers)}".encode()}
+        if bearer is not None:
+            headers[b"Authorization"] = (bearer if " " in bearer else f"Bearer {bearer}").encode("latin-1")
+        return await self.shop.client.request(
+            operation.method, path or self.address(operation), json=body, headers=headers
+        )
+
+    def request(self, operation: Operation) -> Any:
+        """Return a body that the operation takes; None for those that have none."""
+        make = BODIES.get(operation.id)
+        return None if make is None else make(self)
+
+    async def manager(self, role: Role) -> str:
+        """Sign a manager of this role in."""
+        email = f"{role}-{next(self.shop.numbers)}@{self.shop.program.slug}.example.com"
+        async with transaction(self.shop.sessions) as session:
+            await access.add_manager(
+                session,
+                program_id=self.shop.program.id,
+                email=email,
+                password=PASSWORD,
+                role=role,
+                passwords=application_of(self.shop).state.passwords,
+                real_now=clock.now(),
+            )
+        reply = await self.shop.client.post(
+            "/v1/manager-sessions", json={"program": self.shop.program.slug, "email": email, "password": PASSWORD}
+        )
+        assert reply.status_code == 201, reply.text
+        return str(reply.json()["token"])
+
+
+def application_of(shop: Shop) -> Litestar:
+    transport = shop.client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    found = transport.app
+    assert isinstance(found, Litestar)
+    return found
+
+
+async def open_world(client: httpx.AsyncClient, app: Litestar) -> World:
+    shop = await open_shop(client, app)
+    member = await shop.enrol(email="ann@example.com")
+    await shop.order(500, customer_id=member["customer_id"])
+    reward = await shop.reward(cost=10)
+    return World(
+        shop=shop,
+        member=member,
+        order=await shop.order(50, customer_id=member["customer_id"], status="placed"),
+        reward=reward,
+        coupon=(await shop.post("/v1/redemptions", {"member_id": member["id"], "reward_id": reward["id"]}))["coupon"][
+            "code"
+        ],
+        redemption=await shop.post("/v1/redemptions", {"member_id": member["id"], "reward_id": reward["id"]}),
+        key=(await shop.post("/v1/keys", {"kind": "restricted", "name": "spare", "scopes": ["events:read"]}))["key"],
+        rule=(await shop.get("/v1/earning-rules"))["data"][0],
+        token=await shop.token(member["id"]),
+    )
+
+
+_TERMS: Final = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 100}}
+
+BODIES: Final[dict[str, Callable[[World], Any]]] = {
+    "advance_test_clock": lambda _: {"to": "2026-01-01T13:00:00Z"},
+    "create_coupon_use": lambda world: {"code": world.coupon},
+    "create_earning_rule": lambda _: {"name": "more", "terms": _TERMS},
+    "create_earning_rule_version": lambda _: {"terms": _TERMS, "active_from": "2026-06-01T00:00:00Z"},
+    "create_import": lambda world: {
+        "records": [
+            {
+                "kind": "enrolment",
+                "external_customer_id": f"old-{next(world.shop.numbers)}",
+                "at": "2025-01-01T00:00:00Z",
+            }
+        ]
+    },
+    "create_key": lambda _: {"kind": "secret", "name": "another"},
+    "create_key_ending": lambda _: {},
+    "create_manager_session": lambda world: {
+        "program": world.shop.program.slug,
+        "email": "nobody@example.com",
+        "password": PASSWORD,
+    },
+    "create_member": lambda world: {"external_id": f"new-{next(world.shop.numbers)}"},
+    "create_member_referral_code": lambda world: {"code": f"VANITY{next(world.shop.numbers):03d}"},
+    "create_member_status_change": lambda _: {"status": "active", "reason": "as it was"},
+    "create_my_redemption": lambda world: {"reward_id": world.reward["id"]},
+    "create_my_redemption_cancellation": lambda _: {},
+    "create_order": lambda world: world.shop.order_body(customer_id=world.member["customer_id"]),
+    "create_order_payment": lambda _: {},
+    "create_redemption": lambda world: {"member_id": world.member["id"], "reward_id": world.reward["id"]},
+    "create_redemption_cancellation": lambda _: {"reason": "changed my mind"},
+    "create_referral_campaign": lambda _: {
+        "name": "again",
+        "landing_url": "https://shop.test/",
+        "advocate_points": 1,
+        "referee_points": 1,
+    },
+    "create_reward": lambda _: {"name": "ship", "kind": "free_shipping", "cost_points": 5},
+    "update_member": lambda _: {"given_name": "Ann"},
+    "update_program": lambda _: {"name": "Renamed"},
+    "update_reward": lambda _: {"cost_points": 11},
+}
+
+
+def _operations() -> list[Operation]:
+    application = create_app(Settings(database_url="postgresql://nowhere/none", secret_key="n" * 32))  # type: ignore[arg-type]
+    scopes = {
+        operation_id: handler.opt.get("scope")
+        for handler in handlers(application)
+        if isinstance(operation_id := handler.operation_id, str)
+    }
+    document = json.loads(openapi_json(application))
+    return [
+        Operation(found["operationId"], method.upper(), path, scopes.get(found["operationId"]), found)
+        for path, methods in document["paths"].items()
+        for method, found in methods.items()
+    ]
+
+
+def handlers(application: Litestar) -> list[HTTPRouteHandler]:
+    return [handler for route in application.routes if isinstance(route, HTTPRoute) for handler in route.route_handlers]
+
+
+def open_paths(application: Litestar) -> set[str]:
+    """Return every address behind which some handler asks for no scope; the framework's own OPTIONS apart."""
+    return {
+        route.path_format
+        for route in application.routes
+        if isinstance(route, ASGIRoute)
+        or (isinstance(route, HTTPRoute) and any(_is_open(handler) for handler in route.route_handlers))
+    }
+
+
+def _is_open(handler: HTTPRouteHandler) -> bool:
+    return "scope" not in handler.opt and handler.http_methods != {"OPTIONS"}
+
+
+OPERATIONS: Final = _operations()
+CLOSED: Final = [operation for operation in OPERATIONS if operation.id not in PUBLIC]
