@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Final, TypeVar
@@ -41,6 +42,8 @@ from loyalty.programs.schemas import Slug, TimeZone
 T = TypeVar("T")
 
 _ACTOR: Final = "cli"
+_UNHURRIED_MS: Final = 600_000
+"""A statement at a terminal may take longer than one that a shopper waits for."""
 
 
 class _Commands(click.Group):
@@ -234,22 +237,17 @@ def import_history(file: Path, slug: str) -> None:
     """Import enrolments and orders from FILE: one JSON record a line, in order of time. Safe to run again."""
     adapter: TypeAdapter[EnrolmentRecord | OrderRecord] = TypeAdapter(RecordIn)
 
-    lines = file.read_bytes().splitlines()
-
     async def bring_in(sessions: Sessions) -> imports.Result:
         done = imports.Result(0, 0, 0, 0)
-        with Progress(console=Console(stderr=True)) as progress:
-            task = progress.add_task("Importing", total=len(lines))
-            for start in range(0, len(lines), MAX_RECORDS):
-                records = [
-                    _record(adapter, line, number=number)
-                    for number, line in enumerate(lines[start : start + MAX_RECORDS], start=start + 1)
-                ]
+        with file.open("rb") as lines, Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("Importing", total=None)
+            numbered = enumerate(lines, start=1)
+            while batch := [_record(adapter, line, number=number) for number, line in islice(numbered, MAX_RECORDS)]:
                 async with transaction(sessions) as session:
                     program = await programs.get_by_slug(session, slug=slug)
                     now = program.now(clock.now())
-                    done += await imports.apply(session, program=program, records=records, now=now)
-                progress.advance(task, len(records))
+                    done += await imports.apply(session, program=program, records=batch, now=now)
+                progress.advance(task, len(batch))
         return done
 
     done = _with_sessions(bring_in)
@@ -282,7 +280,7 @@ def _in_transaction(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
 
 def _with_sessions(work: Callable[[Sessions], Awaitable[T]]) -> T:
     async def run(settings: Settings) -> T:
-        engine = create_engine(settings)
+        engine = create_engine(settings.model_copy(update={"statement_timeout_ms": _UNHURRIED_MS}))
         try:
             return await work(create_sessions(engine))
         finally:

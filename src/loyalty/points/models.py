@@ -44,7 +44,7 @@ class Entry(Row):
     """One movement of points between two accounts: double entry in one row. Only ever appended.
 
     No foreign key points here: a check of one takes a row lock, which needs the right to update, and nobody has that
-    right on this table. `ledger verify` proves the links instead.
+    right on this table. `ledger verify` compares lots and allocations with their entries instead.
     """
 
     __tablename__ = "entries"
