@@ -75,6 +75,18 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
         yield session
 
 
+async def open_session(sessions: Sessions) -> AsyncSession:
+    """Begin a unit of work whose end its opener sees to: by `keep`, or by closing the session, which undoes it."""
+    session = sessions()
+    await session.begin()
+    return session
+
+
+async def keep(session: AsyncSession) -> None:
+    """End a unit of work for good; raises when the database does not keep it."""
+    await session.commit()
+
+
 async def driver(session: AsyncSession) -> Connection:
     """Return asyncpg's own connection inside this session's transaction, for COPY and other bulk work.
 

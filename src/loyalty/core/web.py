@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import Sessions, constraint_of, sqlstate_of, transaction
+from loyalty.core.db import Sessions, constraint_of, keep, open_session, sqlstate_of
 from loyalty.core.errors import (
     Conflict,
     Fault,
@@ -131,12 +131,13 @@ def _describe(status: int) -> str:
 async def provide_session(request: Request[Any, Any, Any]) -> AsyncIterator[AsyncSession]:
     """Open the request's one transaction; it commits before the reply starts, or nothing of it happened.
 
-    The framework forgets this generator when another dependency refuses, so the session is left where the middleware
-    finds it and closes it whatever happened.
+    The framework forgets this generator when another dependency refuses: it is then ended by the garbage collector, at
+    a moment of its own. So nothing is awaited on that way, and the outermost of the request closes the session.
     """
-    async with transaction(cast(Sessions, request.app.state.sessions)) as session:
-        request.scope["state"][_SESSION] = session
-        yield session
+    session = await open_session(cast(Sessions, request.app.state.sessions))
+    request.scope["state"][_SESSION] = session
+    yield session
+    await keep(session)
 
 
 Session = NamedDependency[AsyncSession]
