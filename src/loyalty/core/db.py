@@ -119,7 +119,8 @@ async def insert_rows(session: AsyncSession, table: type[Row], rows: Sequence[di
     if not rows:
         return
     if len(rows) < COPY_FROM_ROWS:
-        await session.execute(insert(table), list(rows))
+        # By the table itself, past the ORM, which would only cost time here.
+        await session.execute(insert(Row.metadata.tables[table.__tablename__]), list(rows))
         return
     connection = await driver(session)
     columns = list(rows[0])
