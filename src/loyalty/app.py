@@ -21,11 +21,11 @@ from loyalty.checkout.routes import OrderRoutes
 from loyalty.core import migrate
 from loyalty.core.db import Sessions, create_engine, create_sessions
 from loyalty.core.errors import Unavailable
+from loyalty.core.problems import EXCEPTION_HANDLERS
 from loyalty.core.reference import OwnPagesOnly, ReferenceRoutes, reference_files
 from loyalty.core.settings import Settings
 from loyalty.core.signing import Keyring
 from loyalty.core.web import (
-    EXCEPTION_HANDLERS,
     MAX_BODY_BYTES,
     RequestEdge,
     Session,

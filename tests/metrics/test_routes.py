@@ -10,7 +10,7 @@ from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access.rules import ALL_KEY_SCOPES, Caller
-from loyalty.core.web import EXCEPTION_HANDLERS
+from loyalty.core.problems import EXCEPTION_HANDLERS
 from loyalty.metrics.routes import MetricRoutes
 from loyalty.programs.rules import Mode, Program, ProgramRules
 

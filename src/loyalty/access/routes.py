@@ -8,7 +8,8 @@ from loyalty.access.guards import Caller
 from loyalty.access.rules import Scope
 from loyalty.access.schemas import KeyEnding, KeyIn, KeyList, KeyOut, NewKeyOut, SignIn, TokenOut, key_out, token_out
 from loyalty.core import clock, ids
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 
 
 class KeyRoutes(Controller):

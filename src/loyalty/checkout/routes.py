@@ -19,7 +19,8 @@ from loyalty.checkout.schemas import (
 )
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
-from loyalty.core.web import Session, answer, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session, answer
 from loyalty.members.errors import CustomerNotFound
 from loyalty.orders import service as orders
 from loyalty.orders.errors import OrderNotFound

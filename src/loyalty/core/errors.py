@@ -1,7 +1,7 @@
 """How anything can refuse.
 
 A refusal is a frozen set of facts: `code` is stable for ever, the docstring is the sentence a person reads, the fields
-are the data a program reads. `core.web` turns each into problem+json; the rooms above never name an HTTP status.
+are the data a program reads. `core.problems` turns each into problem+json; the rooms above never name an HTTP status.
 """
 
 import re

@@ -1,131 +1,27 @@
-"""The ground under every route: one transaction a request, request ids, problem+json, content types."""
+"""The ground under every route: one transaction a request, its id, its outline, and how a repeatable write answers."""
 
-import logging
 import re
 from collections.abc import AsyncIterator
-from dataclasses import fields
 from functools import cache
 from typing import Any, Final, Protocol, TypeVar, cast
 
-import msgspec
 from litestar import Request, Response
-from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import Sessions, constraint_of, keep, open_session, sqlstate_of
-from loyalty.core.errors import (
-    Conflict,
-    Fault,
-    Forbidden,
-    Invalid,
-    LoyaltyError,
-    NotFound,
-    Unauthenticated,
-    Unavailable,
-    Unprocessable,
-    ValidationFailed,
-)
+from loyalty.core.db import Sessions, keep, open_session
+from loyalty.core.errors import Fault, ValidationFailed
 
 T = TypeVar("T")
-
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
-
-_log = logging.getLogger("loyalty.web")
-_STATUS: Final[dict[type[LoyaltyError], int]] = {
-    Invalid: 400,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    Unprocessable: 422,
-    Unavailable: 503,
-}
-_HTTP_CODES: Final = {
-    400: "malformed_request",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "body_too_large",
-    415: "content_type_not_supported",
-}
-_HTTP_TITLES: Final = {
-    400: "The request could not be read.",
-    404: "There is nothing at this address.",
-    405: "This address does not take that method.",
-    413: "The request body is too large.",
-    415: "Send the body as application/json.",
-}
-_BUSY: Final = {"55P03", "57014", "53300", "57P01", "57P02", "57P03", "40001", "40P01"}
-"""After these SQLSTATEs the same request may well succeed: time-outs, no slots, shutdown, serialisation."""
-_NOT_A_CHARACTER: Final = "22021"
-_UNIQUE_VIOLATION: Final = "23505"
 _SESSION: Final = "session"
 _WELL_FORMED_ID: Final = re.compile(r"^req_[0-9a-z]{26}$")
-_RETRY_AFTER_SECONDS: Final = 1
-
-
-class Busy(Unavailable):
-    """The service is too busy to answer in time; nothing was changed unless a retry with the same key says so."""
-
-
-class ConcurrentChange(Conflict):
-    """Another request changed the same thing at the same time; nothing was done, so try again."""
-
-
-class InternalError(LoyaltyError):
-    """Something failed on our side; the request id finds it in the log."""
-
-
-class ProblemFault(msgspec.Struct):
-    """One fault: where, a stable code, a sentence."""
-
-    pointer: str
-    code: str
-    detail: str
-
-
-class Problem(msgspec.Struct):
-    """RFC 9457 problem details. `code` is stable for ever; `data` carries the facts behind the refusal."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    request_id: str
-    data: dict[str, Any]
-    errors: list[ProblemFault]
-
-
-def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """Document the refusals of an operation; 400, 401 and 500 go without saying."""
-    return {
-        status: ResponseSpec(
-            Problem, generate_examples=False, description=_describe(status), media_type="application/problem+json"
-        )
-        for status in sorted({400, 401, 500, *statuses})
-    }
-
-
-def _describe(status: int) -> str:
-    return {
-        400: "The request is malformed; every fault is listed.",
-        401: "No valid key or token.",
-        403: "The key or token lacks the scope.",
-        404: "No such thing in this program.",
-        409: "Does not fit the present state.",
-        422: "The Idempotency-Key was used with another request.",
-        500: "Failed on our side.",
-        503: "Too busy; retry after the time stated.",
-    }[status]
 
 
 async def provide_session(request: Request[Any, Any, Any]) -> AsyncIterator[AsyncSession]:
@@ -198,78 +94,6 @@ def _query_parameters(handler: BaseRouteHandler) -> frozenset[str]:
     )
 
 
-def refusal(request: Request[Any, Any, Any], error: LoyaltyError) -> Response[bytes]:
-    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
-    facts = {field.name: getattr(error, field.name) for field in fields(error) if field.name != "errors"}
-    faults = error.errors if isinstance(error, ValidationFailed) else []
-    headers = {}
-    if status == 401:  # noqa: PLR2004 -- the number says more than a name would
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-    return _reply(request, status=status, code=error.code, title=str(error), data=facts, faults=faults, headers=headers)
-
-
-def http_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    if isinstance(error, ValidationException):
-        return refusal(request, ValidationFailed(errors=_faults(request, error)))
-    status = error.status_code
-    if status >= 500:  # noqa: PLR2004
-        return unexpected(request, error)
-    code = _HTTP_CODES.get(status, "malformed_request")
-    title = _HTTP_TITLES.get(status, _HTTP_TITLES[400])
-    return _reply(request, status=status, code=code, title=title, headers=error.headers or {})
-
-
-def database_refusal(request: Request[Any, Any, Any], error: DBAPIError) -> Response[bytes]:
-    if sqlstate_of(error) in _BUSY or error.connection_invalidated:
-        _log.warning("database busy", extra={"request_id": request_id_of(request), "sqlstate": sqlstate_of(error)})
-        return refusal(request, Busy())
-    if sqlstate_of(error) == _NOT_A_CHARACTER:
-        return unreadable(request, error)
-    if sqlstate_of(error) == _UNIQUE_VIOLATION:
-        return refusal(request, ConcurrentChange())
-    # Only what names no value: the driver's own message may show a whole row, and rows hold personal data.
-    facts = {"sqlstate": sqlstate_of(error), "constraint": constraint_of(error), "request_id": request_id_of(request)}
-    _log.error("database refused: %s", type(error.orig).__name__, extra=facts, stack_info=False)
-    return refusal(request, InternalError())
-
-
-def unreadable(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
-    """Refuse a body that is no UTF-8, or nested without end: the framework's decoder gives up on both."""
-    return http_refusal(request, HTTPException(status_code=400))
-
-
-def too_busy(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
-    return refusal(request, Busy())
-
-
-def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    _log.error("request failed", exc_info=error, extra={"request_id": request_id_of(request)})
-    return refusal(request, InternalError())
-
-
-def request_id_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """Return the request's id; an address that leads nowhere passes no middleware, so it gets its id here."""
-    state = connection.scope.setdefault("state", {})
-    if "request_id" not in state:
-        state["request_id"] = ids.public("req", ids.new())
-        state["request_id_header"] = True
-    return str(state["request_id"])
-
-
-EXCEPTION_HANDLERS: Final[dict[int | type[Exception], Any]] = {
-    LoyaltyError: refusal,
-    HTTPException: http_refusal,
-    DBAPIError: database_refusal,
-    PoolTimeoutError: too_busy,
-    ConnectionError: too_busy,
-    UnicodeDecodeError: unreadable,
-    RecursionError: unreadable,
-    Exception: unexpected,
-}
-
-
 class Outcome(Protocol):
     """What a repeatable write did: the status the first answer had, and whether this is a repetition of it."""
 
@@ -283,66 +107,3 @@ def answer(content: T, outcome: Outcome) -> Response[T]:
     """Reply to a repeatable write."""
     headers = {"Idempotency-Replayed": "true"} if outcome.replayed else {}
     return Response(content, status_code=outcome.status, headers=headers)
-
-
-def _reply(
-    request: Request[Any, Any, Any],
-    *,
-    status: int,
-    code: str,
-    title: str,
-    data: dict[str, Any] | None = None,
-    faults: list[Fault] | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response[bytes]:
-    request_id = request_id_of(request)
-    if request.scope["state"].get("request_id_header"):
-        headers = {**(headers or {}), "Request-Id": request_id}
-    problem = Problem(
-        type=f"urn:loyalty:problem:{code}",
-        title=title,
-        status=status,
-        code=code,
-        request_id=request_id,
-        data=data or {},
-        errors=[ProblemFault(fault.pointer, fault.code, fault.detail) for fault in faults or []],
-    )
-    return Response(
-        msgspec.json.encode(problem),
-        status_code=status,
-        media_type="application/problem+json",
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )
-
-
-def _faults(request: Request[Any, Any, Any], error: ValidationException) -> list[Fault]:
-    """Read the faults of a body (found by pydantic, all at once) or of parameters out of what the framework raised."""
-    found = getattr(error.__cause__, "errors", None)
-    if found:
-        return [
-            Fault(
-                pointer=_pointer(fault["loc"]),
-                code=str(fault["type"]),
-                detail=str(fault["msg"]),
-            )
-            for fault in found
-        ]
-    extra = error.extra if isinstance(error.extra, list) else []
-    return [_parameter_fault(request, item) for item in extra if isinstance(item, dict)]
-
-
-def _pointer(loc: tuple[str | int, ...]) -> str:
-    """Write where a fault is as an RFC 6901 pointer; pydantic's own marks (`<tag>`, `[key]`) are not in the body."""
-    parts = (str(part) for part in loc)
-    within = [part for part in parts if not (part.startswith("<") and part.endswith(">")) and part != "[key]"]
-    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in within)
-
-
-def _parameter_fault(request: Request[Any, Any, Any], item: dict[str, Any]) -> Fault:
-    source = getattr(item.get("source"), "value", item.get("source"))
-    if source == "body":
-        return Fault("", "missing", "A JSON body is required")
-    key = str(item.get("key"))
-    parameter = request.route_handler.parsed_fn_signature.parameters.get(key)
-    name = getattr(parameter.kwarg_definition, "name", None) if parameter is not None else None
-    return Fault(f"{source}:{name or key}", "invalid", str(item.get("message")))

@@ -4,7 +4,8 @@ from litestar.params import FromPath, JSONBody
 from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.core import ids
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 from loyalty.earning import service as earning
 from loyalty.earning.errors import EarningRuleNotFound
 from loyalty.earning.schemas import RuleIn, RuleList, RuleOut, RuleVersionIn, rule_out

@@ -4,7 +4,8 @@ from litestar.params import JSONBody
 
 from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
-from loyalty.core.web import Session, answer, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session, answer
 from loyalty.enrolment import service as enrolment
 from loyalty.enrolment.schemas import EnrolmentIn, EnrolmentOut, enrolment_out
 from loyalty.members import service as members

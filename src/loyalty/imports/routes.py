@@ -3,7 +3,8 @@ from litestar.params import JSONBody
 
 from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 from loyalty.imports import service as imports
 from loyalty.imports.schemas import ImportIn, ImportOut, import_out
 

@@ -11,7 +11,8 @@ from loyalty.access.schemas import TokenOut, token_out
 from loyalty.core import clock
 from loyalty.core.fields import fold_email
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 from loyalty.members import service as members
 from loyalty.members.errors import NothingToFindBy
 from loyalty.members.rules import IdentifierKind

@@ -9,7 +9,8 @@ from loyalty.access.rules import Caller as CallerFacts
 from loyalty.access.rules import Scope
 from loyalty.core.errors import Fault, ValidationFailed
 from loyalty.core.fields import read_instant
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 from loyalty.metrics import adjusted, comparison, rules, service, windows
 from loyalty.metrics.rules import View
 from loyalty.metrics.schemas import (

@@ -3,7 +3,8 @@ from litestar import Controller, get
 from loyalty.access.guards import Caller
 from loyalty.access.rules import Scope
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 from loyalty.outbox import service as outbox
 from loyalty.outbox.schemas import EventPage, event_page
 

@@ -6,7 +6,8 @@ from litestar.params import FromPath, QueryParameter
 from loyalty.access.guards import Caller
 from loyalty.access.rules import Scope
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 from loyalty.members import service as members
 from loyalty.members.schemas import member_id_of
 from loyalty.points import service as points

@@ -4,7 +4,8 @@ from litestar.params import JSONBody
 from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.core import clock
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 from loyalty.programs import service as programs
 from loyalty.programs.schemas import ClockAdvance, ProgramOut, ProgramPatch, program_out
 

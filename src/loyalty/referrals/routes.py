@@ -10,7 +10,8 @@ from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.core import clock
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
-from loyalty.core.web import Session, answer, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session, answer
 from loyalty.members import service as members
 from loyalty.members.schemas import member_id_of
 from loyalty.programs import service as programs

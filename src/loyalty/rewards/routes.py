@@ -7,7 +7,8 @@ from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
-from loyalty.core.web import Session, problems
+from loyalty.core.problems import problems
+from loyalty.core.web import Session
 from loyalty.rewards import service as rewards
 from loyalty.rewards.errors import RewardNotFound
 from loyalty.rewards.schemas import RewardIn, RewardOut, RewardPage, RewardPatch, reward_out, reward_page
