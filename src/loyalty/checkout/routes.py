@@ -20,7 +20,7 @@ from loyalty.checkout.schemas import (
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
-from loyalty.core.web import Session, answer
+from loyalty.core.web import DryRun, Session, conclude
 from loyalty.members.errors import CustomerNotFound
 from loyalty.orders import service as orders
 from loyalty.orders.errors import OrderNotFound
@@ -34,7 +34,14 @@ class OrderRoutes(Controller):
 
     @post("/", operation_id="create_order", scope=Scope.ORDERS_WRITE, responses=problems(403, 404, 409, 422, 503))
     async def place(
-        self, data: JSONBody[OrderIn], caller: Caller, call: Call, session: Session, now: Now, state: State
+        self,
+        data: JSONBody[OrderIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        state: State,
+        dry_run: DryRun = False,
     ) -> Response[OrderOut]:
         """Record an order of anybody.
 
@@ -44,7 +51,7 @@ class OrderRoutes(Controller):
             session, program=caller.program, call=call, basket=data.basket(), keyring=state.keyring, now=now
         )
         view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
-        return answer(placed_out(view), done)
+        return await conclude(session, placed_out(view), done, dry_run=dry_run)
 
     @post(
         "/{order_id:str}/payments",
@@ -60,13 +67,14 @@ class OrderRoutes(Controller):
         call: Call,
         session: Session,
         now: Now,
+        dry_run: DryRun = False,
     ) -> Response[OrderOut]:
         """Report that a placed order was paid: its pending points become spendable."""
         done = await checkout.pay(
             session, program=caller.program, call=call, order_id=_order_id(order_id), paid_at=data.paid_at, now=now
         )
         view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
-        return answer(order_out(view), done)
+        return await conclude(session, order_out(view), done, dry_run=dry_run)
 
     @get("/{order_id:str}", operation_id="get_order", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def read(self, order_id: FromPath[str], caller: Caller, session: Session) -> OrderOut:

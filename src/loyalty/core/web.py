@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from functools import cache
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Annotated, Any, Final, Protocol, TypeVar, cast
 
 from litestar import Request, Response
 from litestar.di import NamedDependency
@@ -19,6 +19,9 @@ from loyalty.core.db import Sessions, keep, open_session
 from loyalty.core.errors import Fault, ValidationFailed
 
 T = TypeVar("T")
+DryRun = Annotated[
+    bool, QueryParameter(description="Tell what would happen, and do nothing; needs no Idempotency-Key.")
+]
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 _SESSION: Final = "session"
 _WELL_FORMED_ID: Final = re.compile(r"^req_[0-9a-z]{26}$")
@@ -101,6 +104,14 @@ class Outcome(Protocol):
     def status(self) -> int: ...
     @property
     def replayed(self) -> bool: ...
+
+
+async def conclude(session: AsyncSession, content: T, outcome: Outcome, *, dry_run: bool) -> Response[T]:
+    """Reply to a repeatable write, or to the trial of one, which is undone before anybody hears of it."""
+    if not dry_run:
+        return answer(content, outcome)
+    await session.rollback()
+    return Response(content, status_code=200)
 
 
 def answer(content: T, outcome: Outcome) -> Response[T]:

@@ -8,7 +8,7 @@ from loyalty.access.rules import Scope
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
-from loyalty.core.web import Session, answer
+from loyalty.core.web import DryRun, Session, answer, conclude
 from loyalty.members import service as members
 from loyalty.members.schemas import member_id_of
 from loyalty.redemptions import service as redemptions
@@ -39,7 +39,13 @@ class RedemptionRoutes(Controller):
         responses=problems(403, 404, 409, 422, 503),
     )
     async def redeem(
-        self, data: JSONBody[RedemptionIn], caller: Caller, call: Call, session: Session, now: Now
+        self,
+        data: JSONBody[RedemptionIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        dry_run: DryRun = False,
     ) -> Response[RedemptionOut]:
         """Redeem a reward for a member's points; the reply carries its coupon."""
         done = await redemptions.redeem(
@@ -51,7 +57,7 @@ class RedemptionRoutes(Controller):
             now=now,
         )
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
-        return answer(redeemed_out(view), done)
+        return await conclude(session, redeemed_out(view), done, dry_run=dry_run)
 
     @post(
         "/redemptions/{redemption_id:str}/cancellation",
@@ -67,6 +73,7 @@ class RedemptionRoutes(Controller):
         call: Call,
         session: Session,
         now: Now,
+        dry_run: DryRun = False,
     ) -> Response[RedemptionOut]:
         """Undo a redemption whose coupon is unused: its points return to the very lots they came from."""
         done = await redemptions.cancel(
@@ -80,7 +87,7 @@ class RedemptionRoutes(Controller):
             now=now,
         )
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
-        return answer(redemption_out(view), done)
+        return await conclude(session, redemption_out(view), done, dry_run=dry_run)
 
     @post(
         "/coupon-uses",
@@ -155,7 +162,13 @@ class OwnRedemptionRoutes(Controller):
 
     @post("/", operation_id="create_my_redemption", scope=Scope.ME_WRITE, responses=problems(403, 404, 409, 422, 503))
     async def redeem(
-        self, data: JSONBody[OwnRedemptionIn], caller: Caller, call: Call, session: Session, now: Now
+        self,
+        data: JSONBody[OwnRedemptionIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        dry_run: DryRun = False,
     ) -> Response[RedemptionOut]:
         """Redeem a reward for one's points; the reply carries its coupon."""
         done = await redemptions.redeem(
@@ -167,7 +180,7 @@ class OwnRedemptionRoutes(Controller):
             now=now,
         )
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
-        return answer(redeemed_out(view), done)
+        return await conclude(session, redeemed_out(view), done, dry_run=dry_run)
 
     @post(
         "/{redemption_id:str}/cancellation",
@@ -183,6 +196,7 @@ class OwnRedemptionRoutes(Controller):
         call: Call,
         session: Session,
         now: Now,
+        dry_run: DryRun = False,
     ) -> Response[RedemptionOut]:
         """Undo a redemption whose coupon is unused."""
         done = await redemptions.cancel(
@@ -196,7 +210,7 @@ class OwnRedemptionRoutes(Controller):
             now=now,
         )
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
-        return answer(redemption_out(view), done)
+        return await conclude(session, redemption_out(view), done, dry_run=dry_run)
 
 
 def _redemption_id(text: str) -> UUID:
