@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
+import hypothesis
 import pytest
 from litestar import Litestar
 from pydantic import SecretStr
@@ -20,6 +21,12 @@ from loyalty.core import migrate
 from loyalty.core.db import Sessions
 from loyalty.core.embedded import serve
 from loyalty.core.settings import Settings
+
+# No test fails for being slow: the machine may be shared.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 SECRET = "a secret that only the tests know, long enough"
 _HOMES = Path(__file__).parent.parent / ".loyalty"
