@@ -48,8 +48,11 @@ class KeyRoutes(Controller):
         parsed = ids.parse("key", key_id)
         if parsed is None:
             raise KeyNotFound
-        at = data.at or clock.now()
-        return key_out(await access.end_key(session, program_id=caller.program.id, key_id=parsed, at=at))
+        real_now = clock.now()
+        ended = await access.end_key(
+            session, program=caller.program, key_id=parsed, at=data.at or real_now, real_now=real_now
+        )
+        return key_out(ended)
 
 
 @post("/v1/manager-sessions", operation_id="create_manager_session", tags=["Access"], responses=problems(), security=[])

@@ -19,6 +19,8 @@ from loyalty.access.rules import MEMBER_SCOPES, ROLE_SCOPES, Caller, KeyKind, Ro
 from loyalty.core import ids
 from loyalty.core.db import Sessions, transaction
 from loyalty.core.signing import Keyring
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
 from loyalty.programs import service as programs
 from loyalty.programs.errors import ProgramNotFound
 from loyalty.programs.rules import Program
@@ -94,6 +96,7 @@ async def create_key(
         expires_at=expires_at,
     )
     await queries.insert_key(session, key)
+    await _tell_of_key(session, program=program, key_id=key.id, what="created", real_now=real_now)
     return key, secret
 
 
@@ -101,11 +104,14 @@ async def list_keys(session: AsyncSession, *, program: Program) -> list[models.A
     return await queries.list_keys(session, program=program)
 
 
-async def end_key(session: AsyncSession, *, program_id: UUID, key_id: UUID, at: datetime) -> models.ApiKey:
+async def end_key(
+    session: AsyncSession, *, program: Program, key_id: UUID, at: datetime, real_now: datetime
+) -> models.ApiKey:
     """Let a key end now or later; later gives its successor time to be rolled out."""
-    ended = await queries.end_key(session, program_id=program_id, key_id=key_id, at=at)
+    ended = await queries.end_key(session, program_id=program.id, key_id=key_id, at=at)
     if ended is None:
         raise KeyNotFound
+    await _tell_of_key(session, program=program, key_id=key_id, what="ended", real_now=real_now)
     return ended
 
 
@@ -167,6 +173,13 @@ async def _open_session(session: AsyncSession, *, program: str, manager_id: UUID
         expires_at=expires_at,
     )
     return Issued(token, expires_at)
+
+
+async def _tell_of_key(session: AsyncSession, *, program: Program, key_id: UUID, what: str, real_now: datetime) -> None:
+    """Tell of a key in the program's own time, as everything is told; the key itself lives by the real clock."""
+    at = program.now(real_now)
+    event = Event(f"key.{what}", key_id, occurred_at=at, recorded_at=at)
+    await outbox.tell(session, program_id=program.id, events=[event])
 
 
 async def _member(session: AsyncSession, *, token: str, keyring: Keyring) -> Caller:

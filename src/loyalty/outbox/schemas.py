@@ -18,6 +18,7 @@ _SUBJECTS = {
     "earning_rule": "rul",
     "program": "prg",
     "key": "key",
+    "click": "clk",
 }
 
 

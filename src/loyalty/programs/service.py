@@ -6,6 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
 from loyalty.programs import queries
 from loyalty.programs.errors import ClockWouldRunBackwards, LiveProgramHasNoTestClock, ProgramNotFound, SlugTaken
 from loyalty.programs.rules import Mode, Program, ProgramRules
@@ -29,6 +31,7 @@ async def create(
     if not await queries.insert_program(session, program, now=now):
         raise SlugTaken(slug=slug)
     await queries.append_settings(session, program, actor=actor, now=now)
+    await _tell(session, program, what="created", at=program.now(now))
     return program
 
 
@@ -55,6 +58,7 @@ async def change_settings(
     changed = replace(named, settings_version=program.settings_version + 1)
     await queries.append_settings(session, changed, actor=actor, now=now)
     await queries.update_program(session, changed)
+    await _tell(session, changed, what="updated", at=now)
     return changed
 
 
@@ -67,4 +71,10 @@ async def advance_clock(session: AsyncSession, *, program_id: UUID, to: datetime
         raise ClockWouldRunBackwards(clock_at=rfc3339(program.now(real_now)))
     moved = replace(program, clock_at=to)
     await queries.update_program(session, moved)
+    await _tell(session, moved, what="clock_advanced", at=to)
     return moved
+
+
+async def _tell(session: AsyncSession, program: Program, *, what: str, at: datetime) -> None:
+    event = Event(f"program.{what}", program.id, occurred_at=at, recorded_at=at)
+    await outbox.tell(session, program_id=program.id, events=[event])

@@ -145,6 +145,8 @@ async def click(
     await queries.insert_click(
         session, program_id=program_id, click_id=click_id, code=code, channel=channel, kind=kind, clicked_at=now
     )
+    event = Event("click.recorded", click_id, occurred_at=now, recorded_at=now)
+    await outbox.tell(session, program_id=program_id, events=[event])
     claims = {
         "prg": ids.encode(program_id),
         "code": code,

@@ -1,0 +1,101 @@
+"""Every effect leaves an event; a relay numbers them gap-free; a refusal leaves none."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from tests.shop import Json, Shop
+
+from loyalty.core.db import transaction
+from loyalty.outbox import service as outbox
+from loyalty.outbox.schemas import _SUBJECTS
+
+
+async def told(shop: Shop) -> list[Json]:
+    """Number what waits, and read all of it page by page."""
+    async with transaction(shop.sessions) as session:
+        await outbox.relay(session, program_id=shop.program.id)
+    found: list[Json] = []
+    cursor = ""
+    while True:
+        page = await shop.get(f"/v1/events?limit=7{cursor}")
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+async def test_every_effect_is_told(shop: Shop) -> None:
+    advocate = await shop.enrol()
+    await shop.post(f"/v1/members/{advocate['id']}/referral-codes", {"code": "SUNSHINE"})
+    await shop.client.get(f"/r/{shop.program.slug}/SUNSHINE", headers={"User-Agent": "Mozilla/5.0"})
+    friend = await shop.enrol(referral_code="sunshine")
+    await shop.order(200, customer_id=friend["customer_id"])
+    waiting = await shop.order(10, customer_id=friend["customer_id"], status="placed")
+    await shop.post(f"/v1/orders/{waiting['id']}/payments", {})
+    reward = await shop.reward(cost=10)
+    body = {"member_id": friend["id"], "reward_id": reward["id"]}
+    taken_back, used = await shop.post("/v1/redemptions", body), await shop.post("/v1/redemptions", body)
+    await shop.post(f"/v1/redemptions/{taken_back['id']}/cancellation", {})
+    await shop.post("/v1/coupon-uses", {"code": used["coupon"]["code"]})
+    await shop.send("PATCH", f"/v1/rewards/{reward['id']}", {"retired": True}, expect=200)
+    await shop.send("PATCH", f"/v1/members/{friend['id']}", {"given_name": "Bo"}, expect=200)
+    closing = {"status": "closed", "reason": "asked to"}
+    await shop.post(f"/v1/members/{friend['id']}/status-changes", closing)
+    rule = (await shop.get("/v1/earning-rules"))["data"][0]["id"]
+    terms = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 100}}
+    await shop.post(f"/v1/earning-rules/{rule}/versions", {"terms": terms, "active_from": "2026-06-01T00:00:00Z"})
+    await shop.send("PATCH", "/v1/program", {"name": "Another"}, expect=200)
+    key = (await shop.post("/v1/keys", {"kind": "restricted", "name": "k", "scopes": ["events:read"]}))["key"]["id"]
+    await shop.post(f"/v1/keys/{key}/ending", {}, expect=200)
+    await shop.post("/v1/test-clock/advance", {"to": "2026-01-02T12:00:00Z"}, expect=200)
+
+    events = await told(shop)
+    assert Counter(event["type"] for event in events) == {
+        "program.created": 1,
+        "program.updated": 1,
+        "program.clock_advanced": 1,
+        "key.created": 2,
+        "key.ended": 1,
+        "earning_rule.created": 1,
+        "earning_rule.changed": 1,
+        "campaign.started": 1,
+        "reward.created": 1,
+        "reward.updated": 1,
+        "member.enrolled": 2,
+        "member.updated": 1,
+        "member.closed": 1,
+        "referral_code.chosen": 1,
+        "click.recorded": 1,
+        "referral.signed_up": 1,
+        "referral.rewarded": 1,
+        "order.recorded": 2,
+        "order.paid": 1,
+        "points.earned": 4,
+        "points.activated": 1,
+        "points.spent": 2,
+        "points.restored": 1,
+        "redemption.redeemed": 2,
+        "redemption.cancelled": 1,
+        "coupon.used": 1,
+    }
+    assert [event["number"] for event in events] == list(range(1, len(events) + 1))
+    assert {event["type"].partition(".")[0] for event in events} == set(_SUBJECTS)
+
+
+async def test_relays_beside_each_other_number_without_gap_or_repeat(shop: Shop) -> None:
+    async def relay() -> None:
+        async with transaction(shop.sessions) as session:
+            await outbox.relay(session, program_id=shop.program.id, limit=3)
+
+    await asyncio.gather(*(shop.enrol() for _ in range(10)), *(relay() for _ in range(10)))
+    numbers = [event["number"] for event in await told(shop)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) == 14
+
+
+@pytest.mark.parametrize("path", ["/v1/program", "/v1/rewards/rew_00000000000000000000000000"])
+async def test_a_change_that_changes_nothing_tells_nothing(shop: Shop, path: str) -> None:
+    before = await told(shop)
+    await shop.send("PATCH", path, {})
+    assert await told(shop) == before
