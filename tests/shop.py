@@ -11,6 +11,7 @@ from litestar import Litestar
 from sqlalchemy import text
 
 from loyalty.access import service as access
+from loyalty.access.guards import SESSION_COOKIE
 from loyalty.access.rules import ALL_KEY_SCOPES, KeyKind
 from loyalty.core import clock
 from loyalty.core.db import Sessions, transaction
@@ -21,10 +22,11 @@ OPENS_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Json = dict[str, Any]
 
 _TENANT_TABLES = (
-    "allocations", "api_keys", "coupons", "customers", "earning_rule_versions", "earning_rules", "entries", "events",
-    "idempotency_keys", "identifiers", "lots", "member_status_changes", "members", "order_awards", "order_lines",
-    "orders", "profiles", "program_settings", "redemption_cancellations", "redemptions", "referral_campaigns",
-    "referral_clicks", "referral_codes", "referral_rewards", "referral_touches", "referrals", "rewards", "wallets",
+    "allocations", "api_keys", "coupons", "customers", "earning_rule_versions", "earning_rules", "entries",
+    "events", "idempotency_keys", "identifiers", "lots", "member_passwords", "member_status_changes", "members",
+    "order_awards", "order_lines", "orders", "profiles", "program_settings", "redemption_cancellations",
+    "redemptions", "referral_campaigns", "referral_clicks", "referral_codes", "referral_rewards",
+    "referral_touches", "referrals", "rewards", "wallets",
 )  # fmt: skip
 
 
@@ -47,7 +49,7 @@ class Shop:
         expect: int | None = None,
     ) -> httpx.Response:
         """Send a request, as the storefront unless told; a POST carries a fresh idempotency key unless given one."""
-        headers = {"Authorization": f"Bearer {bearer or self.key}"}
+        headers = credentials_of(bearer or self.key)
         if method == "POST":
             headers["Idempotency-Key"] = key or uuid4().hex
         reply = await self.client.request(method, path, json=body, headers=headers)
@@ -118,6 +120,13 @@ class Shop:
         assert reply.headers["content-type"].startswith("application/problem+json")
         assert await self.digest() == before
         return problem
+
+
+def credentials_of(bearer: str) -> dict[str, str]:
+    """Return the header that carries a credential: a manager's session is a cookie."""
+    return (
+        {"Cookie": f"{SESSION_COOKIE}={bearer}"} if bearer.startswith("ls_") else {"Authorization": f"Bearer {bearer}"}
+    )
 
 
 async def open_shop(client: httpx.AsyncClient, app: Litestar) -> Shop:

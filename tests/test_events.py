@@ -40,6 +40,7 @@ async def test_every_effect_is_told(shop: Shop) -> None:
     await shop.post("/v1/coupon-uses", {"code": used["coupon"]["code"]})
     await shop.send("PATCH", f"/v1/rewards/{reward['id']}", {"retired": True}, expect=200)
     await shop.send("PATCH", f"/v1/members/{friend['id']}", {"given_name": "Bo"}, expect=200)
+    await shop.send("PUT", f"/v1/members/{friend['id']}/password", {"password": "correct horse"}, expect=204)
     closing = {"status": "closed", "reason": "asked to"}
     await shop.post(f"/v1/members/{friend['id']}/status-changes", closing)
     rule = (await shop.get("/v1/earning-rules"))["data"][0]["id"]
@@ -64,6 +65,7 @@ async def test_every_effect_is_told(shop: Shop) -> None:
         "reward.updated": 1,
         "member.enrolled": 2,
         "member.updated": 1,
+        "member.password_changed": 1,
         "member.closed": 1,
         "referral_code.chosen": 1,
         "click.recorded": 1,

@@ -14,9 +14,9 @@ from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from loyalty.access.guards import provide_call, provide_caller, provide_now
+from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now
 from loyalty.access.passwords import Passwords
-from loyalty.access.routes import KeyRoutes, sign_in
+from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.checkout.routes import OrderRoutes
 from loyalty.core import migrate
 from loyalty.core.db import Sessions, create_engine, create_sessions
@@ -35,7 +35,7 @@ from loyalty.core.web import (
 from loyalty.earning.routes import EarningRuleRoutes
 from loyalty.enrolment.routes import enrol
 from loyalty.imports.routes import bring_in
-from loyalty.members.routes import MemberRoutes
+from loyalty.members.routes import MemberRoutes, change_own_password, sign_in_member
 from loyalty.metrics.routes import MetricRoutes
 from loyalty.outbox.routes import EventRoutes
 from loyalty.points.routes import PointRoutes
@@ -53,8 +53,9 @@ _TAGS: Final = (
 _ROUTES: Final = (
     ProgramRoutes,
     KeyRoutes,
-    sign_in,
+    SessionRoutes,
     MemberRoutes,
+    sign_in_member,
     enrol,  # after the controller whose path it shares: the framework refuses the other order
     PointRoutes,
     OrderRoutes,
@@ -64,6 +65,7 @@ _ROUTES: Final = (
     ReferralRoutes,
     follow_link,
     MeRoutes,
+    change_own_password,
     OwnRedemptionRoutes,
     bring_in,
     EventRoutes,
@@ -150,15 +152,16 @@ async def _warn_of_superuser(sessions: Sessions) -> None:
 
 
 def _openapi() -> OpenAPIConfig:
-    scheme = SecurityScheme(
-        type="http", scheme="bearer", description="A key `lk_…`, a session `ls_…` or a member's token."
+    bearer = SecurityScheme(type="http", scheme="bearer", description="A key `lk_…` or a member's token.")
+    cookie = SecurityScheme(
+        type="apiKey", security_scheme_in="cookie", name=SESSION_COOKIE, description="A signed-in manager's session."
     )
     return OpenAPIConfig(
         title="Loyalty",
         version="1",
         description="Points, rewards, referrals, honest metrics. Every refusal is problem+json with a stable `code`.",
-        components=Components(security_schemes={"bearer": scheme}),
-        security=[{"bearer": []}],
+        components=Components(security_schemes={"bearer": bearer, "session": cookie}),
+        security=[{"bearer": []}, {"session": []}],
         tags=[Tag(name=name) for name in _TAGS],
         use_handler_docstrings=True,
         path=OwnPagesOnly.pages,

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -44,6 +45,13 @@ T = TypeVar("T")
 _ACTOR: Final = "cli"
 _UNHURRIED_MS: Final = 600_000
 """A statement at a terminal may take longer than one that a shopper waits for."""
+
+
+class _OneOf(click.Choice[StrEnum]):
+    """A choice of an enum's values; click would ask for their Python names."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:  # noqa: ARG002 -- as click calls it
+        return str(choice)
 
 
 class _Commands(click.Group):
@@ -109,7 +117,7 @@ def programs_group() -> None:
 @programs_group.command("create")
 @click.argument("slug")
 @click.option("--name", required=True)
-@click.option("--mode", type=click.Choice([*Mode]), default=Mode.TEST, show_default=True)
+@click.option("--mode", type=_OneOf(Mode), default=Mode.TEST, show_default=True)
 @click.option(
     "--currency", "currencies", multiple=True, required=True, help="ISO 4217; repeat for more, the main one first."
 )
@@ -152,9 +160,9 @@ def keys_group() -> None:
 @keys_group.command("create")
 @click.option("--program", "slug", required=True)
 @click.option("--name", required=True)
-@click.option("--kind", type=click.Choice([*KeyKind]), default=KeyKind.SECRET, show_default=True)
+@click.option("--kind", type=_OneOf(KeyKind), default=KeyKind.SECRET, show_default=True)
 @click.option(
-    "--scope", "scopes", type=click.Choice(sorted(ALL_KEY_SCOPES)), multiple=True, help="For restricted keys; repeat."
+    "--scope", "scopes", type=_OneOf(sorted(ALL_KEY_SCOPES)), multiple=True, help="For restricted keys; repeat."
 )
 def create_key(slug: str, name: str, kind: KeyKind, scopes: tuple[Scope, ...]) -> None:
     """Make a key and print it, this once."""
@@ -183,7 +191,7 @@ def managers_group() -> None:
 @managers_group.command("add")
 @click.argument("email")
 @click.option("--program", "slug", required=True)
-@click.option("--role", type=click.Choice([*Role]), default=Role.MANAGER, show_default=True)
+@click.option("--role", type=_OneOf(Role), default=Role.MANAGER, show_default=True)
 @click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="LOYALTY_MANAGER_PASSWORD")
 def add_manager(email: str, slug: str, role: Role, password: str) -> None:
     """Give a person an account and a role in a program."""

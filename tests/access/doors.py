@@ -11,9 +11,10 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import ASGIRoute, HTTPRoute
 from sqlalchemy import text
-from tests.shop import Json, Shop, open_shop
+from tests.shop import Json, Shop, credentials_of, open_shop
 
 from loyalty.access import service as access
+from loyalty.access.guards import SESSION_COOKIE
 from loyalty.access.rules import Role, Scope
 from loyalty.app import create_app
 from loyalty.core import clock
@@ -21,7 +22,7 @@ from loyalty.core.db import transaction
 from loyalty.core.reference import openapi_json
 from loyalty.core.settings import Settings
 
-PUBLIC: Final = ("create_manager_session", "follow_referral_link", "head_referral_link")
+PUBLIC: Final = ("create_manager_session", "create_member_session", "follow_referral_link", "head_referral_link")
 PASSWORD: Final = "correct horse battery staple"
 _PARAMETER: Final = re.compile(r"{(\w+)}")
 
@@ -42,6 +43,11 @@ class Operation:
     def is_own(self) -> bool:
         """Whether members do this for themselves."""
         return self.path == "/v1/me" or self.path.startswith("/v1/me/")
+
+    @property
+    def is_sessions(self) -> bool:
+        """Whether signed-in managers alone do this."""
+        return self.scope is Scope.SESSION_OWN
 
 
 @dataclass
@@ -93,7 +99,8 @@ class World:
         """Send a request as a caller would, with a header of its own for every repeatable write."""
         headers = {b"Idempotency-Key": f"{operation.id}-{next(self.shop.numbers)}".encode()}
         if bearer is not None:
-            headers[b"Authorization"] = (bearer if " " in bearer else f"Bearer {bearer}").encode("latin-1")
+            sent = {"Authorization": bearer} if " " in bearer else credentials_of(bearer)
+            headers |= {name.encode(): value.encode("latin-1") for name, value in sent.items()}
         return await self.shop.client.request(
             operation.method, path or self.address(operation), json=body, headers=headers
         )
@@ -120,7 +127,9 @@ class World:
             "/v1/manager-sessions", json={"program": self.shop.program.slug, "email": email, "password": PASSWORD}
         )
         assert reply.status_code == 201, reply.text
-        return str(reply.json()["token"])
+        cookie = reply.cookies[SESSION_COOKIE]
+        self.shop.client.cookies.clear()
+        return cookie
 
 
 def application_of(shop: Shop) -> Litestar:
@@ -174,6 +183,13 @@ BODIES: Final[dict[str, Callable[[World], Any]]] = {
         "email": "nobody@example.com",
         "password": PASSWORD,
     },
+    "create_member_session": lambda world: {
+        "program": world.shop.program.slug,
+        "email": "nobody@example.com",
+        "password": PASSWORD,
+    },
+    "change_my_password": lambda _: {"password": PASSWORD},
+    "set_member_password": lambda _: {"password": PASSWORD},
     "create_member": lambda world: {"external_id": f"new-{next(world.shop.numbers)}"},
     "create_member_referral_code": lambda world: {"code": f"VANITY{next(world.shop.numbers):03d}"},
     "create_member_status_change": lambda _: {"status": "active", "reason": "as it was"},

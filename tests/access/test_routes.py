@@ -1,6 +1,6 @@
 """Keys and managers, through the doors."""
 
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -10,9 +10,12 @@ from tests.shop import Json, Shop
 
 from loyalty.access import service as access
 from loyalty.access.errors import ManagerExists
+from loyalty.access.guards import SESSION_COOKIE
 from loyalty.access.rules import ALL_KEY_SCOPES, Role, Scope, digest
+from loyalty.app import create_app
 from loyalty.core import clock, ids
 from loyalty.core.db import transaction
+from loyalty.core.settings import Settings
 
 LATER, PAST = "2099-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
 
@@ -123,8 +126,8 @@ async def test_a_key_of_nonsense_is_refused(shop: Shop, body: Json, pointer: str
     assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
 
 
-async def test_no_key_has_a_members_scope(shop: Shop) -> None:
-    for scope in ("me:read", "me:write"):
+async def test_no_key_has_a_members_scope_or_a_sessions(shop: Shop) -> None:
+    for scope in ("me:read", "me:write", "session:own"):
         body = {"kind": "restricted", "name": "x", "scopes": [scope]}
         problem = await shop.refuses("POST", "/v1/keys", body, status=403, code="scope_not_grantable")
         assert problem["data"] == {"scopes": [scope]}
@@ -174,7 +177,14 @@ async def add(shop: Shop, *, email: str, role: Role, password: str = PASSWORD) -
 
 async def sign_in(shop: Shop, *, email: str, password: str = PASSWORD, program: str | None = None) -> httpx.Response:
     body = {"program": program or shop.program.slug, "email": email, "password": password}
-    return await shop.client.post("/v1/manager-sessions", json=body)
+    reply = await shop.client.post("/v1/manager-sessions", json=body)
+    shop.client.cookies.clear()
+    return reply
+
+
+async def cookie_of(shop: Shop) -> str:
+    """Return the session's cookie of a manager who signs in now."""
+    return (await sign_in(shop, email=address(shop))).cookies[SESSION_COOKIE]
 
 
 def address(shop: Shop) -> str:
@@ -185,9 +195,12 @@ async def test_a_manager_signs_in_and_acts_under_their_own_name(shop: Shop) -> N
     await add(shop, email=address(shop), role=Role.OWNER)
     reply = await sign_in(shop, email=address(shop).upper())
     assert reply.status_code == 201
-    token = reply.json()["token"]
+    token = reply.cookies[SESSION_COOKIE]
     assert token.startswith(f"ls_{ids.encode(shop.program.id)}_")
+    assert token not in reply.text
     assert reply.json()["expires_at"] > clock.rfc3339(clock.now())
+    assert (reply.json()["role"], reply.json()["program_slug"]) == ("owner", shop.program.slug)
+    assert await shop.get("/v1/manager-sessions/current", bearer=token) == reply.json()
     assert (await shop.get("/v1/program", bearer=token))["slug"] == shop.program.slug
     rule = await shop.post(
         "/v1/earning-rules",
@@ -199,7 +212,7 @@ async def test_a_manager_signs_in_and_acts_under_their_own_name(shop: Shop) -> N
 
 async def test_a_session_is_kept_as_its_digest_only(shop: Shop) -> None:
     await add(shop, email=address(shop), role=Role.OWNER)
-    token = (await sign_in(shop, email=address(shop))).json()["token"]
+    token = await cookie_of(shop)
     async with transaction(shop.sessions) as session:
         query = text("SELECT digest, t::text FROM manager_sessions AS t WHERE program_id = :id")
         ((kept, row),) = (await session.execute(query, {"id": shop.program.id})).all()
@@ -242,7 +255,7 @@ async def test_every_way_to_fail_signing_in_looks_the_same(shop: Shop, other_sho
 async def test_a_session_of_one_program_opens_no_other(shop: Shop, other_shop: Shop) -> None:
     for place in (shop, other_shop):
         await add(place, email=address(shop), role=Role.OWNER)
-    token = (await sign_in(shop, email=address(shop))).json()["token"]
+    token = await cookie_of(shop)
     assert (await shop.get("/v1/program", bearer=token))["slug"] == shop.program.slug
     moved = token.replace(ids.encode(shop.program.id), ids.encode(other_shop.program.id))
     await other_shop.refuses("GET", "/v1/program", status=401, code="credentials_invalid", bearer=moved)
@@ -250,7 +263,7 @@ async def test_a_session_of_one_program_opens_no_other(shop: Shop, other_shop: S
 
 async def test_a_role_that_changes_counts_from_the_next_request(shop: Shop) -> None:
     await add(shop, email=address(shop), role=Role.OWNER)
-    token = (await sign_in(shop, email=address(shop))).json()["token"]
+    token = await cookie_of(shop)
     await shop.get("/v1/keys", bearer=token)
     await add(shop, email=address(shop), role=Role.ANALYST)
     await shop.refuses("GET", "/v1/keys", status=403, code="scope_missing", bearer=token)
@@ -286,3 +299,87 @@ async def test_what_each_role_may_do(world: World, role: Role, may: set[str]) ->
     }
     assert {name for name, reply in replies.items() if reply.is_success} == may
     assert {reply.json()["code"] for reply in replies.values() if not reply.is_success} <= {"scope_missing"}
+
+
+async def test_no_key_gets_a_sessions_scope_from_a_session(shop: Shop) -> None:
+    await add(shop, email=address(shop), role=Role.OWNER)
+    body = {"kind": "restricted", "name": "x", "scopes": ["session:own"]}
+    token = await cookie_of(shop)
+    await shop.refuses("POST", "/v1/keys", body, status=403, code="scope_not_grantable", bearer=token)
+
+
+async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(shop: Shop) -> None:
+    await add(shop, email=address(shop), role=Role.OWNER)
+    head, *marks = (await sign_in(shop, email=address(shop))).headers["set-cookie"].split("; ")
+    assert head.startswith(f"{SESSION_COOKIE}=ls_")
+    assert sorted(mark.lower() for mark in marks) == ["httponly", "max-age=43200", "path=/", "samesite=strict"]
+
+
+async def test_over_https_the_cookie_is_secure(settings: Settings, shop: Shop) -> None:
+    await add(shop, email=address(shop), role=Role.OWNER)
+    application = create_app(settings.model_copy(update={"public_url": "https://loyalty.shop.test"}))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(cast(Any, application)), base_url="https://t.test"
+    ) as client:
+        body = {"program": shop.program.slug, "email": address(shop), "password": PASSWORD}
+        reply = await client.post("/v1/manager-sessions", json=body)
+        assert "; Secure" in reply.headers["set-cookie"]
+        assert (await client.get("/v1/manager-sessions/current")).status_code == 200
+        gone = await client.delete("/v1/manager-sessions/current")
+        assert (gone.status_code, gone.content) == (204, b"")
+        assert (await client.get("/v1/manager-sessions/current")).json()["code"] == "credentials_missing"
+
+
+async def test_who_signs_out_is_out_with_that_cookie_and_no_other(shop: Shop) -> None:
+    await add(shop, email=address(shop), role=Role.OWNER)
+    token, elsewhere = await cookie_of(shop), await cookie_of(shop)
+    await shop.send("DELETE", "/v1/manager-sessions/current", bearer=token, expect=204)
+    await shop.refuses("GET", "/v1/program", status=401, code="credentials_invalid", bearer=token)
+    assert (await shop.get("/v1/program", bearer=elsewhere))["slug"] == shop.program.slug
+
+
+async def test_signing_in_forgets_ones_expired_sessions(shop: Shop) -> None:
+    await add(shop, email=address(shop), role=Role.OWNER)
+    await cookie_of(shop)
+    async with transaction(shop.sessions) as session:
+        expire = text("UPDATE manager_sessions SET expires_at = '2020-01-01Z' WHERE program_id = :id")
+        await session.execute(expire, {"id": shop.program.id})
+    await cookie_of(shop)
+    async with transaction(shop.sessions) as session:
+        query = text("SELECT count(*) FROM manager_sessions WHERE program_id = :id")
+        assert (await session.execute(query, {"id": shop.program.id})).scalar_one() == 1
+
+
+async def test_a_session_is_no_bearer_token_and_a_key_no_cookie(shop: Shop) -> None:
+    await add(shop, email=address(shop), role=Role.OWNER)
+    token = await cookie_of(shop)
+    for headers in ({"Authorization": f"Bearer {token}"}, {"Cookie": f"{SESSION_COOKIE}={shop.key}"}):
+        reply = await shop.client.get("/v1/program", headers=headers)
+        assert (reply.status_code, reply.json()["code"]) == (401, "credentials_invalid")
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": "same-site"}, True),
+        ({"Sec-Fetch-Site": "same-origin"}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+        ({"Origin": "https://evil.test"}, True),
+        ({"Origin": "null"}, True),
+        ({"Origin": "http://test"}, False),
+        ({}, False),
+    ],
+)
+async def test_another_sites_page_cannot_act_with_a_managers_cookie(
+    shop: Shop, headers: dict[str, str], refused: bool
+) -> None:
+    await add(shop, email=address(shop), role=Role.OWNER)
+    sent = {**headers, "Cookie": f"{SESSION_COOKIE}={await cookie_of(shop)}", "Host": "test"}
+    before = await shop.digest()
+    reply = await shop.client.patch("/v1/program", json={"name": "Renamed"}, headers=sent)
+    assert (reply.status_code == 403) is refused
+    if refused:
+        assert reply.json()["code"] == "cross_site_request"
+        assert await shop.digest() == before
+    assert (await shop.client.get("/v1/program", headers=sent)).status_code == 200

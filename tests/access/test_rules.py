@@ -72,7 +72,7 @@ def test_two_keys_are_never_alike() -> None:
 
 def test_no_key_and_no_manager_has_a_members_scopes() -> None:
     own = {Scope.ME_READ, Scope.ME_WRITE}
-    assert own.isdisjoint(ALL_KEY_SCOPES)
+    assert (own | {Scope.SESSION_OWN}).isdisjoint(ALL_KEY_SCOPES)
     assert all(own.isdisjoint(scopes) for scopes in ROLE_SCOPES.values())
 
 
@@ -84,6 +84,7 @@ def test_the_scopes_of_a_kind() -> None:
 
 def test_the_scopes_of_a_role() -> None:
     reading = {
+        Scope.SESSION_OWN,
         Scope.PROGRAM_READ,
         Scope.MEMBERS_READ,
         Scope.ORDERS_READ,
@@ -101,7 +102,7 @@ def test_the_scopes_of_a_role() -> None:
         Scope.REFERRALS_WRITE,
     }
     assert ROLE_SCOPES[Role.OWNER] - ROLE_SCOPES[Role.MANAGER] == {Scope.KEYS_WRITE}
-    assert ROLE_SCOPES[Role.OWNER] == ALL_KEY_SCOPES
+    assert ROLE_SCOPES[Role.OWNER] == ALL_KEY_SCOPES | {Scope.SESSION_OWN}
 
 
 def test_only_a_member_acts_as_one() -> None:

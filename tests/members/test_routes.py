@@ -51,6 +51,7 @@ FULL = {
     "birth_on": "1990-02-28",
     "locale": "de-DE",
     "attributes": {"shoe size": "38", "empty": ""},
+    "metadata": {"crm": "17"},
 }
 
 
@@ -77,6 +78,8 @@ async def test_what_is_not_named_stays_and_null_removes(shop: Shop) -> None:
     assert await read(shop, member) == expected
     assert await patch(shop, member, {}) == expected
     assert await patch(shop, member, {"attributes": {"a": "b"}}) == {**expected, "attributes": {"a": "b"}}
+    assert (await patch(shop, member, {"metadata": {"crm": "18"}}))["metadata"] == {"crm": "18"}
+    assert (await patch(shop, member, {"metadata": None}))["metadata"] == {}
 
 
 async def test_a_member_who_gave_nothing_personal_can_later(shop: Shop) -> None:

@@ -4,7 +4,7 @@ from loyalty.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthen
 
 
 class CredentialsMissing(Unauthenticated):
-    """Send a key or token as `Authorization: Bearer …`."""
+    """Send a key or token as `Authorization: Bearer …`, or the cookie of a manager's session."""
 
 
 class CredentialsInvalid(Unauthenticated):
@@ -13,6 +13,10 @@ class CredentialsInvalid(Unauthenticated):
 
 class SignInRefused(Unauthenticated):
     """The program, e-mail or password is wrong."""
+
+
+class CrossSiteRequest(Forbidden):
+    """A signed-in manager's browser may change things only from this server's own pages."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -38,6 +42,10 @@ class ScopesInvalid(Invalid):
 
 class KeyNotFound(NotFound):
     """There is no such key in this program."""
+
+
+class PasswordWrong(Forbidden):
+    """The current password is wrong."""
 
 
 class ManagerExists(Conflict):

@@ -2,15 +2,17 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Final, cast
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access import service as access
-from loyalty.access.errors import CredentialsMissing, ScopeMissing
+from loyalty.access.errors import CredentialsMissing, CrossSiteRequest
 from loyalty.access.rules import MAX_CREDENTIAL_LENGTH, Scope
 from loyalty.access.rules import Caller as CallerFacts
 from loyalty.core import clock, idempotency
@@ -19,6 +21,9 @@ from loyalty.core.web import Session
 
 _BEARER: Final = "bearer"
 _REQUEST: Final = "loyalty:request"
+_SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
+_OWN_SITE: Final = {"same-origin", "none"}
+SESSION_COOKIE: Final = "loyalty_session"
 
 Caller = NamedDependency[CallerFacts]
 Now = NamedDependency[datetime]
@@ -27,17 +32,38 @@ Call = NamedDependency[idempotency.Call]
 
 async def provide_caller(request: Request[Any, Any, Any], session: Session) -> CallerFacts:
     """Authenticate, and hold the caller to the scope that the operation names."""
-    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    caller = await _authenticate(request, session)
+    caller.demand(cast(Scope, request.route_handler.opt["scope"]))
+    return caller
+
+
+async def _authenticate(request: Request[Any, Any, Any], session: AsyncSession) -> CallerFacts:
+    header, cookie = request.headers.get("authorization"), request.cookies.get(SESSION_COOKIE)
+    if header is None and cookie is not None:
+        check_same_site(request)
+        return await access.resume(session, cookie=cookie, real_now=clock.now())
+    scheme, _, rest = (header or "").partition(" ")
     credential = rest.strip()
     if scheme.lower() != _BEARER or not credential or len(credential) > MAX_CREDENTIAL_LENGTH:
         raise CredentialsMissing
-    caller = await access.authenticate(
-        session, credential=credential, keyring=cast(Keyring, request.app.state.keyring), real_now=clock.now()
-    )
-    required = cast(Scope, request.route_handler.opt["scope"])
-    if required not in caller.scopes:
-        raise ScopeMissing(scope=required)
-    return caller
+    keyring = cast(Keyring, request.app.state.keyring)
+    return await access.authenticate(session, credential=credential, keyring=keyring, real_now=clock.now())
+
+
+def check_same_site(request: Request[Any, Any, Any]) -> None:
+    """Refuse a change that another site's page makes a signed-in browser send.
+
+    By Fetch Metadata, or Origin where a browser is too old for it; what sends neither is no browser.
+    """
+    if request.method in _SAFE_METHODS:
+        return
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        own = site in _OWN_SITE
+    else:
+        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if not own:
+        raise CrossSiteRequest
 
 
 async def provide_now(caller: Caller) -> datetime:

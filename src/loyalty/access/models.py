@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, LargeBinary, Text
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, ForeignKeyConstraint, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
@@ -54,3 +54,15 @@ class ManagerSession(Row):
     manager_id: Mapped[UUID] = mapped_column(ForeignKey("managers.id"))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+
+
+class MemberPassword(Row):
+    """A member's password for signing in without the storefront, as argon2id."""
+
+    __tablename__ = "member_passwords"
+    __table_args__ = (ForeignKeyConstraint(["program_id", "member_id"], ["members.program_id", "members.id"]),)
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID] = mapped_column(primary_key=True)
+    password_hash: Mapped[str]
+    set_at: Mapped[datetime]

@@ -1,12 +1,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access import models
-from loyalty.access.rules import Caller, Credential, Role, Scope
+from loyalty.access.rules import Caller, Credential, Role, Scope, SignedIn
 from loyalty.core import ids
 from loyalty.programs.models import Program as ProgramRow
 from loyalty.programs.queries import read_program, select_program
@@ -29,20 +29,18 @@ async def find_key_caller(session: AsyncSession, *, credential: Credential, real
     return Caller(read_program(row), actor=ids.public("key", row[2]), scopes=scopes)
 
 
-async def find_session_role(
-    session: AsyncSession, *, credential: Credential, real_now: datetime
-) -> tuple[UUID, Role] | None:
-    """Return the manager whose session this is, and their role in its program now."""
+async def find_session(session: AsyncSession, *, credential: Credential, real_now: datetime) -> SignedIn | None:
+    """Return a session that has not ended, with the role its manager has in the program now."""
     signed_in, role = models.ManagerSession, models.ManagerRole
     row = (
         await session.execute(
-            select(signed_in.manager_id, role.role)
+            select(signed_in.digest, signed_in.manager_id, role.role, signed_in.expires_at)
             .join(role, (role.program_id == signed_in.program_id) & (role.manager_id == signed_in.manager_id))
             .where(signed_in.program_id == credential.program_id, signed_in.digest == credential.digest)
             .where(signed_in.expires_at > real_now)
         )
     ).first()
-    return None if row is None else (row[0], Role(row[1]))
+    return None if row is None else SignedIn(row[0], row[1], Role(row[2]), row[3])
 
 
 async def insert_key(session: AsyncSession, key: models.ApiKey) -> None:
@@ -105,4 +103,38 @@ async def insert_session(
         insert(models.ManagerSession).values(
             program_id=program_id, digest=digest, manager_id=manager_id, created_at=now, expires_at=expires_at
         )
+    )
+
+
+async def end_sessions(
+    session: AsyncSession, *, program_id: UUID, manager_id: UUID, digest: bytes | None, real_now: datetime
+) -> None:
+    """Forget a manager's expired sessions in a program, and the one named."""
+    signed_in = models.ManagerSession
+    ended = signed_in.expires_at <= real_now
+    await session.execute(
+        delete(signed_in).where(
+            signed_in.program_id == program_id,
+            signed_in.manager_id == manager_id,
+            ended if digest is None else ended | (signed_in.digest == digest),
+        )
+    )
+
+
+async def find_member_password(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> str | None:
+    password = models.MemberPassword
+    found = await session.execute(
+        select(password.password_hash).where(password.program_id == program_id, password.member_id == member_id)
+    )
+    return found.scalar_one_or_none()
+
+
+async def put_member_password(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, password_hash: str, now: datetime
+) -> None:
+    values = {"password_hash": password_hash, "set_at": now}
+    await session.execute(
+        insert(models.MemberPassword)
+        .values(program_id=program_id, member_id=member_id, **values)
+        .on_conflict_do_update(index_elements=["program_id", "member_id"], set_=values)
     )

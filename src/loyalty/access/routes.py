@@ -1,12 +1,24 @@
-from litestar import Controller, get, post
-from litestar.datastructures import State
+from typing import Any
+
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.datastructures import Cookie, State
 from litestar.params import FromPath, JSONBody
 
 from loyalty.access import service as access
 from loyalty.access.errors import KeyNotFound
-from loyalty.access.guards import Caller
+from loyalty.access.guards import SESSION_COOKIE, Caller, check_same_site
 from loyalty.access.rules import Scope
-from loyalty.access.schemas import KeyEnding, KeyIn, KeyList, KeyOut, NewKeyOut, SignIn, TokenOut, key_out, token_out
+from loyalty.access.schemas import (
+    KeyEnding,
+    KeyIn,
+    KeyList,
+    KeyOut,
+    NewKeyOut,
+    SessionOut,
+    SignIn,
+    key_out,
+    session_out,
+)
 from loyalty.core import clock, ids
 from loyalty.core.problems import problems
 from loyalty.core.web import Session
@@ -55,15 +67,48 @@ class KeyRoutes(Controller):
         return key_out(ended)
 
 
-@post("/v1/manager-sessions", operation_id="create_manager_session", tags=["Access"], responses=problems(), security=[])
-async def sign_in(data: JSONBody[SignIn], state: State) -> TokenOut:
-    """Sign a manager in to one program; the token works for twelve hours."""
-    issued = await access.sign_in(
-        state.sessions,
-        program=data.program,
-        email=data.email,
-        password=data.password,
-        passwords=state.passwords,
-        real_now=clock.now(),
+class SessionRoutes(Controller):
+    """A manager's session, which a browser keeps as a cookie that no script can read."""
+
+    path = "/v1/manager-sessions"
+    tags = ("Access",)
+
+    @post("/", operation_id="create_manager_session", responses=problems(403), security=[])
+    async def sign_in(
+        self, data: JSONBody[SignIn], request: Request[Any, Any, Any], state: State
+    ) -> Response[SessionOut]:
+        """Sign a manager in to one program for twelve hours; the session is set as a cookie."""
+        check_same_site(request)
+        caller, cookie = await access.sign_in(
+            state.sessions,
+            program=data.program,
+            email=data.email,
+            password=data.password,
+            passwords=state.passwords,
+            real_now=clock.now(),
+        )
+        kept = _cookie(state, value=cookie, max_age=int(access.SESSION_LIFE.total_seconds()))
+        return Response(session_out(caller), status_code=201, cookies=[kept])
+
+    @get("/current", operation_id="get_manager_session", scope=Scope.SESSION_OWN, responses=problems(403))
+    async def read(self, caller: Caller) -> SessionOut:
+        """Read who is signed in, and what they may do."""
+        return session_out(caller)
+
+    @delete(
+        "/current",
+        operation_id="delete_manager_session",
+        scope=Scope.SESSION_OWN,
+        status_code=204,
+        responses=problems(403),
     )
-    return token_out(issued)
+    async def sign_out(self, caller: Caller, session: Session, state: State) -> Response[None]:
+        """Sign out: the session ends here, wherever its cookie may have been copied to."""
+        await access.sign_out(session, program_id=caller.program.id, signed_in=caller.signed_in, real_now=clock.now())
+        return Response(None, status_code=204, cookies=[_cookie(state, value="", max_age=0)])
+
+
+def _cookie(state: State, *, value: str, max_age: int) -> Cookie:
+    """Make the session's cookie; over plain HTTP, as on a developer's machine, a secure one would be lost."""
+    secure = state.settings.public_url.startswith("https://")
+    return Cookie(SESSION_COOKIE, "/", value, max_age, secure=secure, httponly=True, samesite="strict")

@@ -1,5 +1,6 @@
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
@@ -17,7 +18,10 @@ _SYMBOLS: Final = ids.CROCKFORD.lower()
 
 
 class Scope(StrEnum):
-    """What an operation asks for. A `me:` scope is a member's own; no key has it."""
+    """What an operation asks for.
+
+    No key has a member's own scopes (`me:`), or those of a signed-in manager's session.
+    """
 
     PROGRAM_READ = "program:read"
     PROGRAM_WRITE = "program:write"
@@ -41,10 +45,12 @@ class Scope(StrEnum):
     CLOCK_WRITE = "clock:write"
     ME_READ = "me:read"
     ME_WRITE = "me:write"
+    SESSION_OWN = "session:own"
 
 
 MEMBER_SCOPES: Final = frozenset({Scope.ME_READ, Scope.ME_WRITE})
-ALL_KEY_SCOPES: Final = frozenset(Scope) - MEMBER_SCOPES
+SESSION_SCOPES: Final = frozenset({Scope.SESSION_OWN})
+ALL_KEY_SCOPES: Final = frozenset(Scope) - MEMBER_SCOPES - SESSION_SCOPES
 READ_SCOPES: Final = frozenset(
     scope for scope in ALL_KEY_SCOPES if scope.endswith(":read") and scope is not Scope.REDEMPTIONS_READ
 )
@@ -67,10 +73,11 @@ class Role(StrEnum):
 _PREFIX: Final = {KeyKind.SECRET: "sk", KeyKind.PUBLISHABLE: "pk", KeyKind.RESTRICTED: "rk"}
 _FIXED_SCOPES: Final = {KeyKind.SECRET: ALL_KEY_SCOPES, KeyKind.PUBLISHABLE: frozenset({Scope.CODES_CHECK})}
 ROLE_SCOPES: Final = {
-    Role.OWNER: ALL_KEY_SCOPES,
-    Role.MANAGER: ALL_KEY_SCOPES - {Scope.KEYS_WRITE},
-    Role.ANALYST: READ_SCOPES,
-    Role.SUPPORT: READ_SCOPES
+    Role.OWNER: SESSION_SCOPES | ALL_KEY_SCOPES,
+    Role.MANAGER: SESSION_SCOPES | ALL_KEY_SCOPES - {Scope.KEYS_WRITE},
+    Role.ANALYST: SESSION_SCOPES | READ_SCOPES,
+    Role.SUPPORT: SESSION_SCOPES
+    | READ_SCOPES
     | {Scope.MEMBERS_WRITE, Scope.REDEMPTIONS_READ, Scope.REDEMPTIONS_WRITE, Scope.REFERRALS_WRITE},
 }
 
@@ -79,13 +86,19 @@ ROLE_SCOPES: Final = {
 class Caller:
     """Who calls, in which program, with which scopes. `actor` is how the books name them.
 
-    `member_id` only on a member's token.
+    `member_id` only on a member's token, `session` only in a manager's session.
     """
 
     program: Program
     actor: str
     scopes: frozenset[Scope]
     member_id: UUID | None = None
+    session: "SignedIn | None" = None
+
+    def demand(self, scope: Scope) -> None:
+        """Refuse a caller who lacks a scope; an operation may need more than the one it names."""
+        if scope not in self.scopes:
+            raise ScopeMissing(scope=scope)
 
     @property
     def member(self) -> UUID:
@@ -93,6 +106,23 @@ class Caller:
         if self.member_id is None:
             raise ScopeMissing(scope=Scope.ME_READ)
         return self.member_id
+
+    @property
+    def signed_in(self) -> "SignedIn":
+        """The session of the manager who calls; only a session has the scope of the routes that ask this."""
+        if self.session is None:
+            raise ScopeMissing(scope=Scope.SESSION_OWN)
+        return self.session
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A manager's session in one program, and the role they have there now."""
+
+    digest: bytes
+    manager_id: UUID
+    role: Role
+    expires_at: datetime
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import msgspec
 from pydantic import Field
 
 from loyalty.access.models import ApiKey
-from loyalty.access.rules import KeyKind, Scope
+from loyalty.access.rules import Caller, KeyKind, Scope
 from loyalty.access.service import Issued
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
@@ -30,6 +30,18 @@ class SignIn(Body):
     program: Annotated[str, text(longest=40)]
     email: Email
     password: Annotated[str, text(longest=200)]
+
+
+class NewPassword(Body):
+    """A password to sign in with: 8 characters or more."""
+
+    password: Annotated[str, text(longest=200, shortest=8)]
+
+
+class OwnNewPassword(NewPassword):
+    """A new password; whoever has one already names it."""
+
+    current_password: Annotated[str, text(longest=200)] | None = None
 
 
 class KeyOut(msgspec.Struct):
@@ -60,6 +72,29 @@ class TokenOut(msgspec.Struct):
 
     token: str
     expires_at: str | None
+
+
+class SessionOut(msgspec.Struct):
+    """A signed-in manager: in which program, with which role, and until when."""
+
+    manager_id: str
+    program_id: str
+    program_slug: str
+    role: str
+    scopes: list[str]
+    expires_at: str
+
+
+def session_out(caller: Caller) -> SessionOut:
+    signed_in = caller.signed_in
+    return SessionOut(
+        manager_id=ids.public("mgr", signed_in.manager_id),
+        program_id=ids.public("prg", caller.program.id),
+        program_slug=caller.program.slug,
+        role=signed_in.role,
+        scopes=sorted(caller.scopes),
+        expires_at=rfc3339(signed_in.expires_at),
+    )
 
 
 def key_out(key: ApiKey) -> KeyOut:

@@ -15,9 +15,9 @@ from loyalty.access.errors import (
     SignInRefused,
 )
 from loyalty.access.passwords import Passwords
-from loyalty.access.rules import MEMBER_SCOPES, ROLE_SCOPES, Caller, KeyKind, Role, Scope
+from loyalty.access.rules import ALL_KEY_SCOPES, MEMBER_SCOPES, ROLE_SCOPES, Caller, KeyKind, Role, Scope, SignedIn
 from loyalty.core import ids
-from loyalty.core.db import Sessions, transaction
+from loyalty.core.db import Sessions, release, transaction
 from loyalty.core.signing import Keyring
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -39,23 +39,25 @@ class Issued:
 
 
 async def authenticate(session: AsyncSession, *, credential: str, keyring: Keyring, real_now: datetime) -> Caller:
-    """Find out who calls: a program's key, a signed-in manager, or a member with a token."""
+    """Find out who calls: a program's key, or a member with a token."""
     if rules.is_signed_token(credential):
         return await _member(session, token=credential, keyring=keyring)
     read = rules.read_credential(credential)
-    if read is None:
+    caller = await queries.find_key_caller(session, credential=read, real_now=real_now) if read else None
+    if caller is None:
         raise CredentialsInvalid
-    if credential.startswith("lk_"):
-        caller = await queries.find_key_caller(session, credential=read, real_now=real_now)
-        if caller is None:
-            raise CredentialsInvalid
-        return caller
-    found = await queries.find_session_role(session, credential=read, real_now=real_now)
-    if found is None:
+    return caller
+
+
+async def resume(session: AsyncSession, *, cookie: str, real_now: datetime) -> Caller:
+    """Find out which signed-in manager calls."""
+    read = rules.read_credential(cookie)
+    found = await queries.find_session(session, credential=read, real_now=real_now) if read else None
+    if read is None or found is None:
         raise CredentialsInvalid
-    manager_id, role = found
     program = await programs.get(session, program_id=read.program_id)
-    return Caller(program, actor=ids.public("mgr", manager_id), scopes=ROLE_SCOPES[role])
+    actor = ids.public("mgr", found.manager_id)
+    return Caller(program, actor=actor, scopes=ROLE_SCOPES[found.role], session=found)
 
 
 def mint_member_token(*, program_id: UUID, member_id: UUID, keyring: Keyring, real_now: datetime) -> Issued:
@@ -81,7 +83,7 @@ async def create_key(
     if (fixed is None) == (not scopes):
         raise ScopesInvalid(kind=kind)
     granted = fixed if fixed is not None else scopes
-    if beyond := sorted(granted - maker_scopes):
+    if beyond := sorted(granted - (maker_scopes & ALL_KEY_SCOPES)):
         raise ScopeNotGrantable(scopes=list(beyond))
     secret = rules.make_key(kind=kind, mode=program.mode, program_id=program.id)
     key = models.ApiKey(
@@ -141,8 +143,10 @@ async def add_manager(
 
 async def sign_in(
     sessions: Sessions, *, program: str, email: str, password: str, passwords: Passwords, real_now: datetime
-) -> Issued:
-    """Open a manager's session in one program. Every refusal is the same, and takes the same work.
+) -> tuple[Caller, str]:
+    """Open a manager's session in one program, and return its cookie too.
+
+    Every refusal is the same, and takes the same work.
 
     The password is checked between two short transactions: who signs in must not keep a connection from the till.
     """
@@ -152,27 +156,62 @@ async def sign_in(
     if manager is None or not fits:
         raise SignInRefused
     async with transaction(sessions) as session:
-        return await _open_session(session, program=program, manager_id=manager.id, real_now=real_now)
+        cookie = await _open_session(session, program=program, manager_id=manager.id, real_now=real_now)
+        return await resume(session, cookie=cookie, real_now=real_now), cookie
 
 
-async def _open_session(session: AsyncSession, *, program: str, manager_id: UUID, real_now: datetime) -> Issued:
+async def sign_out(session: AsyncSession, *, program_id: UUID, signed_in: SignedIn, real_now: datetime) -> None:
+    """End this session."""
+    await queries.end_sessions(
+        session, program_id=program_id, manager_id=signed_in.manager_id, digest=signed_in.digest, real_now=real_now
+    )
+
+
+async def member_password(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> str | None:
+    """Return the hash of a member's password, None without one."""
+    return await queries.find_member_password(session, program_id=program_id, member_id=member_id)
+
+
+async def set_member_password(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, password: str, passwords: Passwords, now: datetime
+) -> None:
+    """Give a member a password in place of any former one.
+
+    It is hashed without keeping a connection, so nothing may have been written in this transaction yet.
+    """
+    await release(session)
+    password_hash = await passwords.hash(password)
+    await queries.put_member_password(
+        session, program_id=program_id, member_id=member_id, password_hash=password_hash, now=now
+    )
+
+
+async def check_member_password(
+    session: AsyncSession, *, stored: str | None, password: str, passwords: Passwords
+) -> bool:
+    """Check a member's password without keeping a connection; it takes as long when there is none."""
+    await release(session)
+    return await passwords.verify(password, stored=stored)
+
+
+async def _open_session(session: AsyncSession, *, program: str, manager_id: UUID, real_now: datetime) -> str:
     try:
         program_id = (await programs.get_by_slug(session, slug=program)).id
     except ProgramNotFound as error:
         raise SignInRefused from error
     if await queries.find_role(session, program_id=program_id, manager_id=manager_id) is None:
         raise SignInRefused
-    token = rules.make_session_token(program_id=program_id)
-    expires_at = real_now + SESSION_LIFE
+    await queries.end_sessions(session, program_id=program_id, manager_id=manager_id, digest=None, real_now=real_now)
+    cookie = rules.make_session_token(program_id=program_id)
     await queries.insert_session(
         session,
         program_id=program_id,
-        digest=rules.digest(token),
+        digest=rules.digest(cookie),
         manager_id=manager_id,
         now=real_now,
-        expires_at=expires_at,
+        expires_at=real_now + SESSION_LIFE,
     )
-    return Issued(token, expires_at)
+    return cookie
 
 
 async def _tell_of_key(session: AsyncSession, *, program: Program, key_id: UUID, what: str, real_now: datetime) -> None:

@@ -1,6 +1,7 @@
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -20,11 +21,13 @@ from loyalty.checkout.schemas import (
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
-from loyalty.core.web import DryRun, Session, conclude
+from loyalty.core.web import EXPAND, DryRun, Session, conclude
 from loyalty.members.errors import CustomerNotFound
+from loyalty.members.routes import expand_members
 from loyalty.orders import service as orders
 from loyalty.orders.errors import OrderNotFound
 
+Expand = Annotated[list[Literal["member"]] | None, EXPAND]
 Buyer = Annotated[str | None, QueryParameter(max_length=40, description="Only this customer's, `cus_…`.")]
 
 
@@ -77,10 +80,12 @@ class OrderRoutes(Controller):
         return await conclude(session, order_out(view), done, dry_run=dry_run)
 
     @get("/{order_id:str}", operation_id="get_order", scope=Scope.ORDERS_READ, responses=problems(403, 404))
-    async def read(self, order_id: FromPath[str], caller: Caller, session: Session) -> OrderOut:
-        """Read an order and what it caused."""
+    async def read(self, order_id: FromPath[str], caller: Caller, session: Session, expand: Expand = None) -> OrderOut:
+        """Read an order and what it caused; `expand=member` needs `members:read`."""
         view = await checkout.view(session, program_id=caller.program.id, order_id=_order_id(order_id))
-        return order_out(view)
+        buyer = view.order.customer_id
+        known = await expand_members(caller, session, wanted=bool(expand), customer_ids=[buyer])
+        return msgspec.structs.replace(order_out(view), member=known.get(buyer) if buyer else None)
 
     @get("/", operation_id="list_orders", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def listing(
@@ -90,13 +95,15 @@ class OrderRoutes(Controller):
         customer_id: Buyer = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
+        expand: Expand = None,
     ) -> OrderPage:
-        """List orders, the last recorded first."""
+        """List orders, the last recorded first; `expand=member` needs `members:read`."""
         buyer = ids.parse("cus", customer_id) if customer_id else None
         if customer_id and buyer is None:
             raise CustomerNotFound
         page = await orders.page(session, program_id=caller.program.id, customer_id=buyer, cursor=cursor, limit=limit)
-        return order_page(page)
+        buyers = [order.customer_id for order in page.data]
+        return order_page(page, await expand_members(caller, session, wanted=bool(expand), customer_ids=buyers))
 
 
 def _order_id(text: str) -> UUID:

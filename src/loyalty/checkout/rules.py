@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -22,6 +22,7 @@ class Basket:
     channel: str | None
     placed_at: datetime | None
     paid: bool
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def earnings(

@@ -1,5 +1,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 from pydantic import Field
@@ -17,6 +18,7 @@ from loyalty.core.fields import (
     FieldFault,
     Instant,
     Label,
+    Metadata,
     MoneyIn,
     public_id,
     text,
@@ -24,6 +26,7 @@ from loyalty.core.fields import (
 from loyalty.core.money import CURRENCIES, MAX_INTEGER, MoneyOut
 from loyalty.core.paging import Page
 from loyalty.earning.models import OrderAward
+from loyalty.members.schemas import MemberOut
 from loyalty.orders.models import Order, OrderLine
 from loyalty.orders.rules import Line, OrderStatus
 from loyalty.points.models import Entry
@@ -71,6 +74,7 @@ class OrderIn(CrossChecked):
     channel: Label | None = None
     placed_at: Instant | None = None
     status: Literal["placed", "paid"] = "paid"
+    metadata: Metadata
 
     @classmethod
     def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
@@ -89,6 +93,7 @@ class OrderIn(CrossChecked):
             channel=self.channel,
             placed_at=self.placed_at,
             paid=self.status == "paid",
+            metadata=self.metadata,
         )
 
 
@@ -135,7 +140,10 @@ class CompletedReferralOut(msgspec.Struct):
 
 
 class OrderOut(msgspec.Struct):
-    """An order and what it caused. `points_earned` counts spendable and pending points alike."""
+    """An order and what it caused. `points_earned` counts spendable and pending points alike.
+
+    `member` is the buyer where that is asked for, null when the buyer is none.
+    """
 
     id: str
     external_id: str
@@ -152,6 +160,8 @@ class OrderOut(msgspec.Struct):
     awards: list[AwardOut]
     entries: list[OrderEntryOut]
     referral: CompletedReferralOut | None
+    metadata: dict[str, str]
+    member: MemberOut | None = None
 
 
 class OrderSummary(msgspec.Struct):
@@ -163,6 +173,8 @@ class OrderSummary(msgspec.Struct):
     status: str
     total: MoneyOut
     placed_at: str
+    metadata: dict[str, str]
+    member: MemberOut | None = None
 
 
 class OrderPage(msgspec.Struct):
@@ -190,6 +202,7 @@ def order_out(view: View) -> OrderOut:
         awards=[_award_out(award, order.currency) for award in view.awards],
         entries=[_entry_out(entry) for entry in view.entries],
         referral=_referral_out(view.referrals),
+        metadata=order.notes,
     )
 
 
@@ -207,11 +220,11 @@ def placed_out(view: View) -> OrderOut:
     )
 
 
-def order_page(page: Page[Order]) -> OrderPage:
-    return OrderPage([_summary(order) for order in page.data], page.has_more, page.next_cursor)
+def order_page(page: Page[Order], members: Mapping[UUID, MemberOut]) -> OrderPage:
+    return OrderPage([_summary(order, members) for order in page.data], page.has_more, page.next_cursor)
 
 
-def _summary(order: Order) -> OrderSummary:
+def _summary(order: Order, members: Mapping[UUID, MemberOut]) -> OrderSummary:
     return OrderSummary(
         id=ids.public("ord", order.id),
         external_id=order.external_id,
@@ -219,6 +232,8 @@ def _summary(order: Order) -> OrderSummary:
         status=_status(order.paid_at is not None),
         total=MoneyOut(order.total_minor, order.currency),
         placed_at=rfc3339(order.placed_at),
+        metadata=order.notes,
+        member=members.get(order.customer_id) if order.customer_id else None,
     )
 
 

@@ -132,7 +132,11 @@ async def _new_order(
         customer_id=await _customer(session, program_id=program_id, basket=basket, now=now),
         email_digest=guest[0] if guest else None,
         content_digest=order_rules.digest_content(
-            currency=basket.currency, lines=basket.lines, channel=basket.channel, paid=basket.paid
+            currency=basket.currency,
+            lines=basket.lines,
+            channel=basket.channel,
+            paid=basket.paid,
+            metadata=basket.metadata,
         ),
         currency=basket.currency,
         lines=basket.lines,
@@ -140,6 +144,7 @@ async def _new_order(
         placed_at=basket.placed_at or now,
         recorded_at=now,
         paid=basket.paid,
+        metadata=basket.metadata,
     )
 
 

@@ -1,5 +1,6 @@
 """The database: engine, sessions, and the one place where a transaction is committed."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -87,6 +88,14 @@ async def keep(session: AsyncSession) -> None:
     await session.commit()
 
 
+async def release(session: AsyncSession) -> None:
+    """Give the connection back while something slow is done; what was written in this transaction is undone.
+
+    The session goes on in a new transaction with its next statement.
+    """
+    await session.rollback()
+
+
 async def driver(session: AsyncSession) -> Connection:
     """Return asyncpg's own connection inside this session's transaction, for COPY and other bulk work.
 
@@ -115,7 +124,7 @@ COPY_FROM_ROWS = 200
 
 
 async def insert_rows(session: AsyncSession, table: type[Row], rows: Sequence[dict[str, Any]]) -> None:
-    """Insert many rows of one table; all must name the same columns, and large sets no JSON (COPY is binary)."""
+    """Insert many rows of one table; all must name the same columns."""
     if not rows:
         return
     if len(rows) < COPY_FROM_ROWS:
@@ -125,5 +134,12 @@ async def insert_rows(session: AsyncSession, table: type[Row], rows: Sequence[di
     connection = await driver(session)
     columns = list(rows[0])
     await connection.copy_records_to_table(
-        table.__tablename__, records=[tuple(row[column] for column in columns) for row in rows], columns=columns
+        table.__tablename__,
+        records=[tuple(_copied(row[column]) for column in columns) for row in rows],
+        columns=columns,
     )
+
+
+def _copied(value: Any) -> Any:
+    """Write a value as COPY takes it: past SQLAlchemy, JSON is text."""
+    return json.dumps(value) if isinstance(value, dict) else value

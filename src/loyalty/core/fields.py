@@ -140,6 +140,9 @@ _INSTANT: Final = TypeAdapter[datetime](Instant)
 Attributes = Annotated[
     dict[Annotated[str, text(longest=40)], Annotated[str, text(longest=500, shortest=0)]], Field(max_length=50)
 ]
+Metadata = Annotated[
+    Attributes, Field(default_factory=dict, description="Notes of your own; nothing here is decided by them.")
+]
 
 
 def public_id(prefix: str) -> Any:

@@ -22,6 +22,9 @@ T = TypeVar("T")
 DryRun = Annotated[
     bool, QueryParameter(description="Tell what would happen, and do nothing; needs no Idempotency-Key.")
 ]
+EXPAND: Final = QueryParameter(
+    name="expand", max_items=5, description="Show these whole within the reply, beside their ids."
+)
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 _SESSION: Final = "session"
 _WELL_FORMED_ID: Final = re.compile(r"^req_[0-9a-z]{26}$")

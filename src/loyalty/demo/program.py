@@ -132,6 +132,7 @@ async def _offer(session: AsyncSession, program: Program, *, name: str, cents: i
         cost_points=cost,
         stock=None,
         coupon_days=90,
+        metadata={},
         now=BEGINS_AT,
     )
 

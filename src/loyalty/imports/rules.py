@@ -1,5 +1,5 @@
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 
@@ -28,6 +28,7 @@ class Order:
     currency: str
     lines: tuple[Line, ...]
     channel: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 Record = Enrolment | Order

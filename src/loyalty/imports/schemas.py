@@ -5,7 +5,7 @@ import msgspec
 from pydantic import Discriminator, Field, Tag
 
 from loyalty.checkout.schemas import MAX_LINES, LineIn, line_faults
-from loyalty.core.fields import Body, CrossChecked, Currency, ExternalId, FieldFault, Instant, Label
+from loyalty.core.fields import Body, CrossChecked, Currency, ExternalId, FieldFault, Instant, Label, Metadata
 from loyalty.imports import rules
 from loyalty.imports.service import Result
 from loyalty.orders.rules import Line
@@ -39,6 +39,7 @@ class OrderRecord(CrossChecked):
     currency: Currency
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
     channel: Label | None = None
+    metadata: Metadata
 
     @classmethod
     def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
@@ -52,6 +53,7 @@ class OrderRecord(CrossChecked):
             self.currency,
             tuple(Line(line.sku, line.quantity, line.total.amount, line.category) for line in self.lines),
             self.channel,
+            self.metadata,
         )
 
 

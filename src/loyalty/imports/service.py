@@ -210,7 +210,13 @@ def _new_order(record: Order, customers: dict[str, UUID]) -> NewOrder:
         external_id=record.external_id,
         customer_id=customers[record.external_customer_id] if record.external_customer_id else None,
         email_digest=None,
-        content_digest=digest_content(currency=record.currency, lines=record.lines, channel=record.channel, paid=True),
+        content_digest=digest_content(
+            currency=record.currency,
+            lines=record.lines,
+            channel=record.channel,
+            paid=True,
+            metadata=record.metadata,
+        ),
         currency=record.currency,
         lines=record.lines,
         channel=record.channel,
@@ -218,6 +224,7 @@ def _new_order(record: Order, customers: dict[str, UUID]) -> NewOrder:
         recorded_at=record.at,
         paid=True,
         imported=True,
+        metadata=record.metadata,
     )
 
 

@@ -37,6 +37,7 @@ class Profile(Row):
     birth_on: Mapped[date | None]
     locale: Mapped[str | None]
     attributes: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
+    notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
     updated_at: Mapped[datetime]
 
 

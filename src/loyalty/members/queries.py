@@ -245,6 +245,14 @@ async def list_members(
     return list((await session.execute(query.order_by(models.Member.id).limit(limit))).scalars())
 
 
+async def list_members_by_id(
+    session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
+) -> list[models.Member]:
+    member = models.Member
+    query = select(member).where(member.program_id == program_id, member.id.in_(list(member_ids)))
+    return list((await session.execute(query)).scalars())
+
+
 async def list_profiles(
     session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]
 ) -> dict[UUID, Person]:
@@ -253,7 +261,7 @@ async def list_profiles(
         select(profile).where(profile.program_id == program_id, profile.customer_id.in_(list(customer_ids)))
     )
     return {
-        row.customer_id: Person(row.given_name, row.family_name, row.birth_on, row.locale, row.attributes)
+        row.customer_id: Person(row.given_name, row.family_name, row.birth_on, row.locale, row.attributes, row.notes)
         for row in found.scalars()
     }
 
@@ -261,12 +269,15 @@ async def list_profiles(
 async def put_profile(
     session: AsyncSession, *, program_id: UUID, customer_id: UUID, changes: Mapping[str, Any], now: datetime
 ) -> None:
-    """Write the fields named in `changes` (of `PROFILE_FIELDS`); the others stay."""
+    """Write the fields of a `Person` named in `changes`; the others stay."""
     values = {**changes, "updated_at": now}
     await session.execute(
         insert(models.Profile)
         .values(program_id=program_id, customer_id=customer_id, **values)
-        .on_conflict_do_update(index_elements=["program_id", "customer_id"], set_=values)
+        .on_conflict_do_update(
+            index_elements=["program_id", "customer_id"],
+            set_={getattr(models.Profile, name): value for name, value in values.items()},
+        )
     )
 
 

@@ -1,13 +1,16 @@
+from collections.abc import Iterable
 from typing import Annotated
+from uuid import UUID
 
-from litestar import Controller, get, patch, post
+from litestar import Controller, get, patch, post, put
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access import service as access
 from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
-from loyalty.access.schemas import TokenOut, token_out
+from loyalty.access.schemas import NewPassword, OwnNewPassword, SignIn, TokenOut, token_out
 from loyalty.core import clock
 from loyalty.core.fields import fold_email
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -24,9 +27,21 @@ from loyalty.members.schemas import (
     member_id_of,
     member_out,
     member_page,
+    members_out,
 )
 
 Sought = Annotated[str | None, QueryParameter(max_length=254, description="Find the member known by this.")]
+
+
+async def expand_members(
+    caller: Caller, session: AsyncSession, *, wanted: bool, customer_ids: Iterable[UUID | None]
+) -> dict[UUID, MemberOut]:
+    """Return the members among these customers where a caller wants them within another reply, and may read them."""
+    if not wanted:
+        return {}
+    caller.demand(Scope.MEMBERS_READ)
+    named = {customer_id for customer_id in customer_ids if customer_id is not None}
+    return members_out(await members.views(session, program_id=caller.program.id, customer_ids=named))
 
 
 class MemberRoutes(Controller):
@@ -121,3 +136,73 @@ class MemberRoutes(Controller):
             program_id=caller.program.id, member_id=parsed, keyring=state.keyring, real_now=clock.now()
         )
         return token_out(issued)
+
+    @put(
+        "/{member_id:str}/password",
+        operation_id="set_member_password",
+        scope=Scope.TOKENS_WRITE,
+        status_code=204,
+        responses=problems(403, 404, 409, 503),
+    )
+    async def set_password(
+        self,
+        member_id: FromPath[str],
+        data: JSONBody[NewPassword],
+        caller: Caller,
+        session: Session,
+        now: Now,
+        state: State,
+    ) -> None:
+        """Give a member a password to sign in with, in place of any former one."""
+        await members.set_password(
+            session,
+            program_id=caller.program.id,
+            member_id=member_id_of(member_id),
+            password=data.password,
+            passwords=state.passwords,
+            now=now,
+        )
+
+
+@post(
+    "/v1/member-sessions",
+    operation_id="create_member_session",
+    tags=["Members"],
+    responses=problems(503),
+    security=[],
+)
+async def sign_in_member(data: JSONBody[SignIn], session: Session, state: State) -> TokenOut:
+    """Sign a member in by e-mail and password; the token works for fifteen minutes."""
+    issued = await members.sign_in(
+        session,
+        program=data.program,
+        email=data.email,
+        password=data.password,
+        passwords=state.passwords,
+        keyring=state.keyring,
+        real_now=clock.now(),
+    )
+    return token_out(issued)
+
+
+@put(
+    "/v1/me/password",
+    operation_id="change_my_password",
+    scope=Scope.ME_WRITE,
+    tags=["Me"],
+    status_code=204,
+    responses=problems(403, 409, 503),
+)
+async def change_own_password(
+    data: JSONBody[OwnNewPassword], caller: Caller, session: Session, now: Now, state: State
+) -> None:
+    """Change one's password; tokens already given work until they expire."""
+    await members.change_password(
+        session,
+        program_id=caller.program.id,
+        member_id=caller.member,
+        current=data.current_password,
+        password=data.password,
+        passwords=state.passwords,
+        now=now,
+    )

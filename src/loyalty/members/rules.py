@@ -1,7 +1,6 @@
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Final
 from uuid import UUID
 
 
@@ -25,18 +24,21 @@ class Suspends(StrEnum):
 
 
 Identifiers = dict[IdentifierKind, str]
-PROFILE_FIELDS: Final = ("given_name", "family_name", "birth_on", "locale", "attributes")
 
 
 @dataclass(frozen=True)
 class Person:
-    """Personal data; a member may give all of it or none."""
+    """Personal data; a member may give all of it or none.
+
+    `attributes` are what a program may decide by, `notes` the storefront's own metadata.
+    """
 
     given_name: str | None = None
     family_name: str | None = None
     birth_on: date | None = None
     locale: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -12,7 +13,7 @@ from loyalty.core.clock import rfc3339
 from loyalty.core.fields import Attributes, Body, CrossChecked, Day, Email, ExternalId, FieldFault, Phone, text
 from loyalty.core.paging import Page
 from loyalty.members.errors import MemberNotFound
-from loyalty.members.rules import PROFILE_FIELDS, IdentifierKind, Identifiers, Person, Status, Suspends
+from loyalty.members.rules import IdentifierKind, Identifiers, Person, Status, Suspends
 from loyalty.members.service import View
 
 
@@ -22,6 +23,10 @@ def _plausible(value: date) -> date:
     return value
 
 
+_PERSON_FIELDS: Final = {
+    **{field.name: field.name for field in fields(Person) if field.name != "notes"},
+    "metadata": "notes",
+}
 Card = Annotated[str, text(longest=64, pattern=r"^[0-9A-Za-z-]+$")]
 PersonName = Annotated[str, text(longest=100)]
 Locale = Annotated[str, text(longest=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
@@ -40,6 +45,7 @@ class Personal(Body):
     birth_on: BirthDate | None = None
     locale: Locale | None = None
     attributes: Attributes | None = None
+    metadata: Attributes | None = None
 
     @property
     def identifiers(self) -> Identifiers:
@@ -47,7 +53,8 @@ class Personal(Body):
 
     @property
     def person(self) -> Person:
-        return Person(self.given_name, self.family_name, self.birth_on, self.locale, self.attributes or {})
+        given = (self.given_name, self.family_name, self.birth_on, self.locale)
+        return Person(*given, self.attributes or {}, self.metadata or {})
 
 
 class MemberPatch(Personal):
@@ -59,8 +66,8 @@ class MemberPatch(Personal):
 
     @property
     def person_changes(self) -> dict[str, Any]:
-        named: dict[str, Any] = {name: getattr(self, name) for name in PROFILE_FIELDS if name in self.model_fields_set}
-        return {**named, **({"attributes": named["attributes"] or {}} if "attributes" in named else {})}
+        named = self.model_fields_set & set(_PERSON_FIELDS)
+        return {_PERSON_FIELDS[name]: getattr(self.person, _PERSON_FIELDS[name]) for name in sorted(named)}
 
 
 class StatusChange(CrossChecked):
@@ -93,6 +100,7 @@ class MemberOut(msgspec.Struct):
     birth_on: str | None
     locale: str | None
     attributes: dict[str, str]
+    metadata: dict[str, str]
 
 
 class MemberPage(msgspec.Struct):
@@ -126,7 +134,12 @@ def member_out(view: View) -> MemberOut:
         birth_on=person.birth_on.isoformat() if person.birth_on else None,
         locale=person.locale,
         attributes=person.attributes,
+        metadata=person.notes,
     )
+
+
+def members_out(views: Mapping[UUID, View]) -> dict[UUID, MemberOut]:
+    return {member_id: member_out(view) for member_id, view in views.items()}
 
 
 def member_page(page: Page[View]) -> MemberPage:

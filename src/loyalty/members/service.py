@@ -6,13 +6,19 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.access import service as access
+from loyalty.access.errors import PasswordWrong, SignInRefused
+from loyalty.access.passwords import Passwords
+from loyalty.access.service import Issued
 from loyalty.core import ids, paging
 from loyalty.core.paging import Page
+from loyalty.core.signing import Keyring
 from loyalty.members import models, queries
 from loyalty.members.errors import AlreadyAMember, IdentifierInUse, MemberClosed, MemberNotFound
 from loyalty.members.rules import IdentifierKind, Identifiers, Person, Standing, Status, Suspends
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
+from loyalty.programs import service as programs
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,12 @@ async def get(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> Vi
     return (await _views(session, program_id=program_id, members=[member]))[0]
 
 
+async def views(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, View]:
+    """Return those of these customers who are members."""
+    rows = await queries.list_members_by_id(session, program_id=program_id, member_ids=customer_ids)
+    return {view.member.id: view for view in await _views(session, program_id=program_id, members=rows)}
+
+
 async def standing(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> Standing:
     """Return where a member stands; raises MemberNotFound."""
     found = await queries.list_standings(session, program_id=program_id, member_ids=[member_id])
@@ -207,6 +219,66 @@ async def change_status(
         now=now,
     )
     await _tell(session, program_id=program_id, member_id=member_id, what=f"member.{status}", now=now)
+
+
+async def set_password(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, password: str, passwords: Passwords, now: datetime
+) -> None:
+    """Give a member a password to sign in with, in place of any former one; raises MemberClosed."""
+    if (await standing(session, program_id=program_id, member_id=member_id)).status is Status.CLOSED:
+        raise MemberClosed
+    await access.set_member_password(
+        session, program_id=program_id, member_id=member_id, password=password, passwords=passwords, now=now
+    )
+    await _tell(session, program_id=program_id, member_id=member_id, what="member.password_changed", now=now)
+
+
+async def change_password(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    member_id: UUID,
+    current: str | None,
+    password: str,
+    passwords: Passwords,
+    now: datetime,
+) -> None:
+    """Change one's own password; who has one must know it. Raises PasswordWrong, MemberClosed."""
+    stored = await access.member_password(session, program_id=program_id, member_id=member_id)
+    if stored is not None and not await access.check_member_password(
+        session, stored=stored, password=current or "", passwords=passwords
+    ):
+        raise PasswordWrong
+    await set_password(
+        session, program_id=program_id, member_id=member_id, password=password, passwords=passwords, now=now
+    )
+
+
+async def sign_in(
+    session: AsyncSession,
+    *,
+    program: str,
+    email: str,
+    password: str,
+    passwords: Passwords,
+    keyring: Keyring,
+    real_now: datetime,
+) -> Issued:
+    """Mint a token for a member who knows their password. Every refusal is the same, and takes the same work."""
+    program_id = await programs.find_id(session, slug=program)
+    member_id = program_id and await _open_member(session, program_id=program_id, email=email)
+    stored = None
+    if program_id is not None and member_id is not None:
+        stored = await access.member_password(session, program_id=program_id, member_id=member_id)
+    fits = await access.check_member_password(session, stored=stored, password=password, passwords=passwords)
+    if program_id is None or member_id is None or not fits:
+        raise SignInRefused
+    return access.mint_member_token(program_id=program_id, member_id=member_id, keyring=keyring, real_now=real_now)
+
+
+async def _open_member(session: AsyncSession, *, program_id: UUID, email: str) -> UUID | None:
+    found = await find_by(session, program_id=program_id, kind=IdentifierKind.EMAIL, value=email)
+    return next((view.member.id for view in found if view.member.status != Status.CLOSED), None)
 
 
 async def _views(session: AsyncSession, *, program_id: UUID, members: list[models.Member]) -> list[View]:

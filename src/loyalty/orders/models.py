@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CHAR, CheckConstraint, ForeignKeyConstraint, Index, Integer, LargeBinary, SmallInteger
+from sqlalchemy import CHAR, CheckConstraint, ForeignKeyConstraint, Index, Integer, LargeBinary, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
@@ -41,6 +41,7 @@ class Order(Row):
     paid_when_placed: Mapped[bool]
     cancelled_at: Mapped[datetime | None]
     imported: Mapped[bool]
+    notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
 
 
 class OrderLine(Row):

@@ -126,6 +126,7 @@ def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
         "paid_when_placed": order.paid,
         "cancelled_at": None,
         "imported": order.imported,
+        "metadata": order.metadata,
     }
 
 

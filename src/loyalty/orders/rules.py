@@ -1,6 +1,6 @@
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -41,6 +41,7 @@ class NewOrder:
     recorded_at: datetime
     paid: bool
     imported: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def total_minor(self) -> int:
@@ -58,13 +59,16 @@ class Recorded:
     placed_at: datetime
 
 
-def digest_content(*, currency: str, lines: Sequence[Line], channel: str | None, paid: bool) -> bytes:
+def digest_content(
+    *, currency: str, lines: Sequence[Line], channel: str | None, paid: bool, metadata: Mapping[str, str]
+) -> bytes:
     """Digest what was bought, so that an external id cannot come back with something else."""
     content = {
         "currency": currency,
         "lines": [asdict(line) for line in lines],
         "channel": channel,
         "paid": paid,
+        **({"metadata": dict(metadata)} if metadata else {}),
     }
     return sha256(json.dumps(content, sort_keys=True).encode()).digest()
 

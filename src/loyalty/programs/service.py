@@ -46,6 +46,11 @@ async def get_by_slug(session: AsyncSession, *, slug: str) -> Program:
     return program
 
 
+async def find_id(session: AsyncSession, *, slug: str) -> UUID | None:
+    program = await queries.find_program(session, slug=slug)
+    return None if program is None else program.id
+
+
 async def change_settings(
     session: AsyncSession, *, program_id: UUID, name: str | None, changes: dict[str, object], actor: str, now: datetime
 ) -> Program:

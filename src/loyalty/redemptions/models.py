@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
@@ -27,6 +27,7 @@ class Redemption(Row):
     entry_id: Mapped[UUID]
     redeemed_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
+    notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
 
 
 class RedemptionCancellation(Row):

@@ -20,6 +20,7 @@ async def insert_redemption(
     unit: str,
     points: int,
     entry_id: UUID,
+    metadata: dict[str, str],
     now: datetime,
 ) -> None:
     await session.execute(
@@ -33,6 +34,7 @@ async def insert_redemption(
             entry_id=entry_id,
             redeemed_at=now,
             recorded_at=now,
+            notes=metadata,
         )
     )
 

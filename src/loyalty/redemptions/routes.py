@@ -1,15 +1,20 @@
+from collections.abc import Collection, Sequence
+from typing import Annotated, Literal
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, Response, get, post
 from litestar.params import FromPath, JSONBody
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
-from loyalty.core.web import DryRun, Session, answer, conclude
+from loyalty.core.web import EXPAND, DryRun, Session, answer, conclude
 from loyalty.members import service as members
+from loyalty.members.routes import expand_members
 from loyalty.members.schemas import member_id_of
 from loyalty.redemptions import service as redemptions
 from loyalty.redemptions.errors import RedemptionNotFound
@@ -24,6 +29,11 @@ from loyalty.redemptions.schemas import (
     redemption_out,
     redemption_page,
 )
+from loyalty.redemptions.service import View
+from loyalty.rewards import service as rewards
+from loyalty.rewards.schemas import RewardOut, reward_out
+
+Expand = Annotated[list[Literal["member", "reward"]] | None, EXPAND]
 
 
 class RedemptionRoutes(Controller):
@@ -54,6 +64,7 @@ class RedemptionRoutes(Controller):
             call=call,
             member_id=data.member_id,
             reward_id=data.reward_id,
+            metadata=data.metadata,
             now=now,
         )
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
@@ -116,10 +127,13 @@ class RedemptionRoutes(Controller):
         scope=Scope.REDEMPTIONS_READ,
         responses=problems(403, 404),
     )
-    async def read(self, redemption_id: FromPath[str], caller: Caller, session: Session) -> RedemptionOut:
-        """Read a redemption."""
+    async def read(
+        self, redemption_id: FromPath[str], caller: Caller, session: Session, expand: Expand = None
+    ) -> RedemptionOut:
+        """Read a redemption; `expand` needs `members:read` or `rewards:read`."""
         parsed = _redemption_id(redemption_id)
-        return redemption_out(await redemptions.get(session, program_id=caller.program.id, redemption_id=parsed))
+        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=parsed)
+        return (await _expanded([view], caller, session, expand or []))[0]
 
     @get(
         "/members/{member_id:str}/redemptions",
@@ -134,14 +148,17 @@ class RedemptionRoutes(Controller):
         session: Session,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
+        expand: Expand = None,
     ) -> RedemptionPage:
-        """List a member's redemptions, the newest first."""
+        """List a member's redemptions, the newest first; `expand` needs `members:read` or `rewards:read`."""
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
         page = await redemptions.page(
             session, program_id=caller.program.id, member_id=parsed, cursor=cursor, limit=limit
         )
-        return redemption_page(page)
+        return RedemptionPage(
+            await _expanded(page.data, caller, session, expand or []), page.has_more, page.next_cursor
+        )
 
 
 class OwnRedemptionRoutes(Controller):
@@ -177,6 +194,7 @@ class OwnRedemptionRoutes(Controller):
             call=call,
             member_id=caller.member,
             reward_id=data.reward_id,
+            metadata=data.metadata,
             now=now,
         )
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
@@ -211,6 +229,27 @@ class OwnRedemptionRoutes(Controller):
         )
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         return await conclude(session, redemption_out(view), done, dry_run=dry_run)
+
+
+async def _expanded(
+    views: Sequence[View], caller: Caller, session: AsyncSession, expand: Collection[str]
+) -> list[RedemptionOut]:
+    buyers = [view.redemption.member_id for view in views]
+    known = await expand_members(caller, session, wanted="member" in expand, customer_ids=buyers)
+    catalogue: dict[UUID, RewardOut] = {}
+    if "reward" in expand:
+        caller.demand(Scope.REWARDS_READ)
+        named = {view.redemption.reward_id for view in views}
+        found = await rewards.listed(session, program_id=caller.program.id, reward_ids=named)
+        catalogue = {row.id: reward_out(row) for row in found}
+    return [
+        msgspec.structs.replace(
+            redemption_out(view),
+            member=known.get(view.redemption.member_id),
+            reward=catalogue.get(view.redemption.reward_id),
+        )
+        for view in views
+    ]
 
 
 def _redemption_id(text: str) -> UUID:

@@ -4,15 +4,18 @@ import msgspec
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, ExternalId, public_id, text
+from loyalty.core.fields import Body, ExternalId, Metadata, public_id, text
 from loyalty.core.paging import Page
+from loyalty.members.schemas import MemberOut
 from loyalty.redemptions.service import View
+from loyalty.rewards.schemas import RewardOut
 
 
 class OwnRedemptionIn(Body):
     """The reward that the member wants."""
 
     reward_id: public_id("rew")  # type: ignore[valid-type]
+    metadata: Metadata
 
 
 class RedemptionIn(OwnRedemptionIn):
@@ -43,7 +46,8 @@ class CouponOut(msgspec.Struct):
 class RedemptionOut(msgspec.Struct):
     """Points given for a reward. `balance_after` is the balance that the spend left.
 
-    `cancelled_at` null: not cancelled.
+    `cancelled_at` null: not cancelled. The member sees the metadata too. `member` and `reward` are shown whole where
+    that is asked for.
     """
 
     id: str
@@ -55,6 +59,9 @@ class RedemptionOut(msgspec.Struct):
     balance_after: int
     redeemed_at: str
     cancelled_at: str | None
+    metadata: dict[str, str]
+    member: MemberOut | None = None
+    reward: RewardOut | None = None
 
 
 class RedemptionPage(msgspec.Struct):
@@ -78,6 +85,7 @@ def redemption_out(view: View) -> RedemptionOut:
         balance_after=view.balance_after,
         redeemed_at=rfc3339(view.redemption.redeemed_at),
         cancelled_at=rfc3339(view.cancellation.cancelled_at) if view.cancellation else None,
+        metadata=view.redemption.notes,
     )
 
 

@@ -31,7 +31,14 @@ class View:
 
 
 async def redeem(
-    session: AsyncSession, *, program_id: UUID, call: Call, member_id: UUID, reward_id: UUID, now: datetime
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    call: Call,
+    member_id: UUID,
+    reward_id: UUID,
+    metadata: dict[str, str],
+    now: datetime,
 ) -> Claim:
     """Take a reward's cost from the member and give its coupon, once. Locks the wallet first, the stock last.
 
@@ -57,6 +64,7 @@ async def redeem(
         unit=reward.unit,
         points=reward.cost_points,
         entry_id=entry.id,
+        metadata=metadata,
         now=now,
     )
     await _tell(

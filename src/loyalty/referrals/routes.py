@@ -1,4 +1,4 @@
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar import Controller, HttpMethod, Request, Response, get, post, route
 from litestar.datastructures import State
@@ -11,8 +11,9 @@ from loyalty.access.rules import Scope
 from loyalty.core import clock
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
-from loyalty.core.web import Session, answer
+from loyalty.core.web import EXPAND, Session, answer
 from loyalty.members import service as members
+from loyalty.members.routes import expand_members
 from loyalty.members.schemas import member_id_of
 from loyalty.programs import service as programs
 from loyalty.referrals import codes, links
@@ -33,6 +34,7 @@ from loyalty.referrals.schemas import (
 )
 
 Advocate = Annotated[str | None, QueryParameter(max_length=40, description="Only this member's.")]
+Expand = Annotated[list[Literal["advocate", "referee"]] | None, EXPAND]
 Channel = Annotated[
     str | None, QueryParameter(max_length=64, pattern="^[A-Za-z0-9_-]+$", description="Where it was shared.")
 ]
@@ -84,8 +86,9 @@ class ReferralRoutes(Controller):
         advocate_id: Advocate = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
+        expand: Expand = None,
     ) -> ReferralPage:
-        """List referrals, the last recorded first."""
+        """List referrals, the last recorded first; `expand` needs `members:read`."""
         page = await referrals.page(
             session,
             program_id=caller.program.id,
@@ -93,7 +96,11 @@ class ReferralRoutes(Controller):
             cursor=cursor,
             limit=limit,
         )
-        return referral_page(page)
+        sides = expand or []
+        wanted = [row.advocate_id for row in page.data] * ("advocate" in sides)
+        wanted += [row.referee_id for row in page.data] * ("referee" in sides)
+        known = await expand_members(caller, session, wanted=bool(sides), customer_ids=wanted)
+        return referral_page(page, known, sides)
 
     @get(
         "/members/{member_id:str}/attribution",

@@ -1,6 +1,8 @@
 import re
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import msgspec
 from pydantic import AfterValidator, Field
@@ -11,6 +13,7 @@ from loyalty.core.clock import rfc3339
 from loyalty.core.fields import Body, Count, MoneyIn, Name, Unit, text
 from loyalty.core.money import MoneyOut
 from loyalty.core.paging import Page
+from loyalty.members.schemas import MemberOut
 from loyalty.referrals.models import Referral, ReferralCampaign, ReferralCode, ReferralTouch
 
 
@@ -106,7 +109,7 @@ class AttributionOut(msgspec.Struct):
 
 
 class ReferralOut(msgspec.Struct):
-    """A friend bound to an advocate, and how far it has come."""
+    """A friend bound to an advocate, and how far it has come; the two members themselves where that is asked for."""
 
     id: str
     advocate_id: str
@@ -118,6 +121,8 @@ class ReferralOut(msgspec.Struct):
     qualified_at: str | None
     rewarded_at: str | None
     ended_at: str | None
+    advocate: MemberOut | None = None
+    referee: MemberOut | None = None
 
 
 class ReferralPage(msgspec.Struct):
@@ -159,11 +164,12 @@ def attribution_out(referral: Referral | None, touches: list[ReferralTouch]) -> 
     )
 
 
-def referral_page(page: Page[Referral]) -> ReferralPage:
-    return ReferralPage([_referral_out(row) for row in page.data], page.has_more, page.next_cursor)
+def referral_page(page: Page[Referral], members: Mapping[UUID, MemberOut], sides: Collection[str]) -> ReferralPage:
+    """Show referrals, and of their members those sides that are wanted."""
+    return ReferralPage([_referral_out(row, members, sides) for row in page.data], page.has_more, page.next_cursor)
 
 
-def _referral_out(row: Referral) -> ReferralOut:
+def _referral_out(row: Referral, members: Mapping[UUID, MemberOut], sides: Collection[str]) -> ReferralOut:
     return ReferralOut(
         id=ids.public("ref", row.id),
         advocate_id=ids.public("mem", row.advocate_id),
@@ -175,4 +181,6 @@ def _referral_out(row: Referral) -> ReferralOut:
         qualified_at=rfc3339(row.qualified_at) if row.qualified_at else None,
         rewarded_at=rfc3339(row.rewarded_at) if row.rewarded_at else None,
         ended_at=rfc3339(row.ended_at) if row.ended_at else None,
+        advocate=members.get(row.advocate_id) if "advocate" in sides else None,
+        referee=members.get(row.referee_id) if "referee" in sides else None,
     )

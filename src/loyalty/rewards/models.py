@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -34,6 +34,7 @@ class Reward(Row):
     coupon_days: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime]
     retired_at: Mapped[datetime | None]
+    notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
 
 
 class Coupon(Row):

@@ -37,6 +37,14 @@ async def list_rewards(
     return list((await session.execute(query.order_by(reward.id).limit(limit))).scalars())
 
 
+async def list_rewards_by_id(
+    session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]
+) -> list[models.Reward]:
+    reward = models.Reward
+    query = select(reward).where(reward.program_id == program_id, reward.id.in_(list(reward_ids)))
+    return list((await session.execute(query)).scalars())
+
+
 async def take_stock(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> int | None:
     """Take one unit where stock is counted, and return what is left; None where it is not counted.
 

@@ -39,6 +39,7 @@ class RewardRoutes(Controller):
             cost_points=data.cost_points,
             stock=data.stock,
             coupon_days=data.coupon_days,
+            metadata=data.metadata,
             now=now,
         )
         return reward_out(reward)

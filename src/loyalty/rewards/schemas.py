@@ -6,7 +6,20 @@ from pydantic import Field
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, Count, CrossChecked, FieldFault, Flag, MoneyIn, Name, Positive, Unit, text
+from loyalty.core.fields import (
+    Attributes,
+    Body,
+    Count,
+    CrossChecked,
+    FieldFault,
+    Flag,
+    Metadata,
+    MoneyIn,
+    Name,
+    Positive,
+    Unit,
+    text,
+)
 from loyalty.core.paging import Page
 from loyalty.rewards.models import Reward
 from loyalty.rewards.rules import RewardKind
@@ -20,6 +33,9 @@ _NEEDS: Final[dict[str, set[str]]] = {
     RewardKind.GIFT_CARD: {"amount"},
     RewardKind.PERK: {"description"},
 }
+
+
+_COLUMNS: Final = {"stock": "stock_left", "metadata": "notes"}
 
 
 class ValueIn(Body):
@@ -41,6 +57,7 @@ class RewardIn(CrossChecked):
     unit: Unit | None = None
     stock: Count | None = None
     coupon_days: CouponDays | None = None
+    metadata: Metadata
 
     @classmethod
     def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
@@ -64,11 +81,12 @@ class RewardPatch(Body):
     stock: Count | None = None
     coupon_days: CouponDays | None = None
     retired: Flag = False
+    metadata: Attributes | None = None
 
     @property
     def changes(self) -> dict[str, Any]:
         named = {name: getattr(self, name) for name in self.model_fields_set - {"retired"}}
-        renamed = {"stock_left" if name == "stock" else name: value for name, value in named.items()}
+        renamed = {_COLUMNS.get(name, name): value for name, value in named.items()}
         return {
             name: value for name, value in renamed.items() if value is not None or name in {"stock_left", "coupon_days"}
         }
@@ -86,6 +104,7 @@ class RewardOut(msgspec.Struct):
     stock_left: int | None
     coupon_days: int | None
     retired_at: str | None
+    metadata: dict[str, str]
 
 
 class RewardPage(msgspec.Struct):
@@ -105,6 +124,7 @@ def reward_out(reward: Reward) -> RewardOut:
         stock_left=reward.stock_left,
         coupon_days=reward.coupon_days,
         retired_at=rfc3339(reward.retired_at) if reward.retired_at else None,
+        metadata=reward.notes,
     )
 
 

@@ -34,6 +34,7 @@ async def create(
     cost_points: int,
     stock: int | None,
     coupon_days: int | None,
+    metadata: dict[str, str],
     now: datetime,
 ) -> models.Reward:
     """Put a reward into the catalogue."""
@@ -49,6 +50,7 @@ async def create(
         coupon_days=coupon_days,
         created_at=now,
         retired_at=None,
+        notes=metadata,
     )
     await queries.insert_reward(session, reward)
     await _tell(session, reward=reward, what="created", now=now)
@@ -57,6 +59,10 @@ async def create(
 
 async def get(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> models.Reward:
     return await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+
+
+async def listed(session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]) -> list[models.Reward]:
+    return await queries.list_rewards_by_id(session, program_id=program_id, reward_ids=reward_ids)
 
 
 async def page(

@@ -1,0 +1,111 @@
+"""The command line, as an operator types it (the README's lines among them)."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+from tests.conftest import SECRET
+from tests.shop import credentials_of
+
+from loyalty.cli import main
+
+
+@pytest.fixture
+def slug() -> str:
+    return f"cli-{uuid4().hex[:20]}"
+
+
+@pytest.fixture(autouse=True)
+def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", database_url)
+    monkeypatch.setenv("LOYALTY_SECRET_KEY", SECRET)
+
+
+def run(line: str) -> Result:
+    result = CliRunner().invoke(main, line.split())
+    assert result.exit_code == 0, result.output
+    return result
+
+
+async def typed(line: str, **environment: str) -> str:
+    """Run a line in a process of its own, as beside a running loop it must, and return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "loyalty",
+        *line.split(),
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode().strip()
+
+
+@pytest.fixture
+def program(slug: str) -> str:
+    line = f"programs create {slug} --name Shop --mode live --currency EUR --currency JPY --time-zone Europe/Berlin"
+    assert run(line).output.startswith("prg_")
+    return slug
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("secret", "lk_sk_live_"), ("publishable", "lk_pk_live_")])
+def test_a_program_gets_keys(program: str, kind: str, prefix: str) -> None:
+    assert run(f"keys create --program {program} --name till --kind {kind}").output.startswith(prefix)
+
+
+async def test_a_restricted_key_opens_what_it_names(program: str, client: httpx.AsyncClient) -> None:
+    line = f"keys create --program {program} --name report --kind restricted --scope program:read"
+    headers = credentials_of(await typed(line))
+    assert (await client.get("/v1/program", headers=headers)).json()["currencies"] == ["EUR", "JPY"]
+    assert (await client.get("/v1/members", headers=headers)).json()["code"] == "scope_missing"
+
+
+@pytest.mark.parametrize("role", ["owner", "manager", "analyst", "support"])
+async def test_a_manager_is_added_and_signs_in(program: str, client: httpx.AsyncClient, role: str) -> None:
+    email, password = f"eva@{program}.example.com", "correct horse battery"
+    line = f"managers add {email} --program {program} --role {role}"
+    assert (await typed(line, LOYALTY_MANAGER_PASSWORD=password)).startswith("mgr_")
+    body = {"program": program, "email": email, "password": password}
+    signed_in = await client.post("/v1/manager-sessions", json=body)
+    client.cookies.clear()
+    assert signed_in.json()["role"] == role
+
+
+def test_history_is_imported_once_and_the_books_hold(program: str, tmp_path: Path) -> None:
+    total = {"amount": 1000, "currency": "EUR"}
+    order = {"kind": "order", "external_id": "o-1", "external_customer_id": "ann", "at": "2025-01-02T00:00:00Z"}
+    records = [
+        {"kind": "enrolment", "external_customer_id": "ann", "at": "2025-01-01T00:00:00Z"},
+        {**order, "currency": "EUR", "lines": [{"sku": "a", "total": total}]},
+    ]
+    file = tmp_path / "history.jsonl"
+    file.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    assert "1 orders, 1 enrolments" in run(f"import {file} --program {program}").output
+    assert "2 records were there already" in run(f"import {file} --program {program}").output
+    assert run(f"ledger verify --program {program}").output == "All 1 wallets hold (0 entries).\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("programs create x --name X --currency EUR --time-zone UTC", "at least 3 characters"),
+        ("programs create shop-x --name X --currency EUR --time-zone Mars/Base", "IANA time zone"),
+        ("programs create shop-x --name X --currency XXQ --time-zone UTC", "ISO 4217"),
+        ("keys create --program there-is-none --name k", "no such program"),
+        ("keys create --program there-is-none --name k --kind master", "'secret', 'publishable', 'restricted'"),
+        ("managers add eva --program shop --role owner --password correct-horse-battery", "e-mail"),
+        ("managers add eva@example.com --program shop --role owner --password short", "12 characters"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(line: str, said: str) -> None:
+    result = CliRunner().invoke(main, line.split())
+    assert result.exit_code != 0
+    assert said in result.output
+    assert "Traceback" not in result.output
