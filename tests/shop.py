@@ -22,11 +22,12 @@ OPENS_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Json = dict[str, Any]
 
 _TENANT_TABLES = (
-    "allocations", "api_keys", "coupons", "customers", "earning_rule_versions", "earning_rules", "entries",
-    "events", "idempotency_keys", "identifiers", "lots", "member_passwords", "member_status_changes", "members",
-    "order_awards", "order_lines", "orders", "profiles", "program_settings", "redemption_cancellations",
+    "adjustments", "allocations", "api_keys", "coupons", "customers", "earning_rule_versions", "earning_rules",
+    "entries", "events", "hold_reservations", "holds", "idempotency_keys", "identifiers", "lots",
+    "member_passwords", "member_status_changes", "members", "order_award_reversals", "order_awards", "order_lines",
+    "order_return_lines", "order_returns", "orders", "profiles", "program_settings", "redemption_cancellations",
     "redemptions", "referral_campaigns", "referral_clicks", "referral_codes", "referral_rewards",
-    "referral_touches", "referrals", "rewards", "wallets",
+    "referral_touches", "referrals", "rewards", "transfers", "wallets",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -150,12 +150,7 @@ async def test_every_operation_answers_the_right_caller(client: httpx.AsyncClien
     for operation in CLOSED:
         bearer = await _right_caller(fresh, operation)
         body = fresh.request(operation)
-        if operation.id == "create_my_redemption_cancellation":
-            own = {"member_id": fresh.member["id"], "reward_id": fresh.reward["id"]}
-            made = await fresh.shop.post("/v1/redemptions", own)
-            path = fresh.address(operation, redemption_id=made["id"])
-        else:
-            path = fresh.address(operation)
+        path = fresh.address(operation, **await _own_object(fresh, operation))
         reply = await fresh.call(operation, bearer=bearer, path=path, body=body)
         statuses[operation.id] = reply.status_code
     documented = {
@@ -163,6 +158,30 @@ async def test_every_operation_answers_the_right_caller(client: httpx.AsyncClien
         for operation in CLOSED
     }
     assert statuses == documented
+
+
+async def _own_object(world: World, operation: Operation) -> dict[str, str]:
+    """Return an object of its own for an operation that can be done once."""
+    shop, member = world.shop, world.member["id"]
+    match operation.id:
+        case "create_my_redemption_cancellation":
+            own = {"member_id": member, "reward_id": world.reward["id"]}
+            return {"redemption_id": (await shop.post("/v1/redemptions", own))["id"]}
+        case "create_order_delivery" | "create_order_return" | "create_order_payment":
+            order = await shop.order(5, customer_id=world.member["customer_id"], status="placed")
+            return {"order_id": order["id"]}
+        case "create_hold_release":
+            return {"hold_id": (await shop.post("/v1/holds", {"member_id": member, "points": 1}))["id"]}
+        case "create_lot_reinstatement":
+            clock_at = datetime.fromisoformat((await shop.get("/v1/program"))["clock_at"])
+            ends = clock.rfc3339(clock_at + timedelta(minutes=1))
+            body = {"member_id": member, "points": 1, "reason": "short", "expires_at": ends}
+            await shop.post("/v1/adjustments", body)
+            lot = (await shop.get(f"/v1/members/{member}/lots"))["data"][0]["id"]
+            await shop.post("/v1/test-clock/advance", {"to": ends}, expect=200)
+            return {"lot_id": lot}
+        case _:
+            return {}
 
 
 async def _right_caller(world: World, operation: Operation) -> str:

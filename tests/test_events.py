@@ -85,6 +85,54 @@ async def test_every_effect_is_told(shop: Shop) -> None:
     assert {event["type"].partition(".")[0] for event in events} == set(_SUBJECTS)
 
 
+async def test_every_effect_of_time_and_of_hands_is_told(shop: Shop) -> None:
+    await shop.send("PATCH", "/v1/program", {"clawback": "allow_debt", "expired_lot": "forfeit"}, expect=200)
+    ann, bob = await shop.enrol(), await shop.enrol()
+    given = {"member_id": ann["id"], "points": 50, "reason": "gift", "expires_at": "2026-01-10T00:00:00Z"}
+    await shop.post("/v1/adjustments", given)
+    lot = (await shop.get(f"/v1/members/{ann['id']}/lots"))["data"][0]["id"]
+    reward = await shop.reward(cost=20)
+    redemption = await shop.post("/v1/redemptions", {"member_id": ann["id"], "reward_id": reward["id"]})
+    held = [await shop.post("/v1/holds", {"member_id": ann["id"], "points": 5}) for _ in range(2)]
+    await shop.post(f"/v1/holds/{held[0]['id']}/capture", {})
+    await shop.post(f"/v1/holds/{held[1]['id']}/release")
+    await shop.post("/v1/transfers", {"from_member_id": ann["id"], "to_member_id": bob["id"], "points": 5})
+    await shop.post("/v1/test-clock/advance", {"to": "2026-01-10T00:00:00Z"}, expect=200)
+    later = {"expires_at": "2026-02-10T00:00:00Z", "reason": "kind"}
+    await shop.post(f"/v1/lots/{lot}/reinstatement", later)
+    newest = (await shop.get(f"/v1/members/{ann['id']}/lots"))["data"][0]["id"]
+    await shop.post(f"/v1/lots/{newest}/extension", {"expires_at": "2026-03-10T00:00:00Z", "reason": "kind"})
+    await shop.post(f"/v1/redemptions/{redemption['id']}/cancellation", {})
+    order = await shop.order(30, customer_id=bob["customer_id"])
+    await shop.post(f"/v1/orders/{order['id']}/deliveries", {})
+    await shop.post("/v1/redemptions", {"member_id": bob["id"], "reward_id": reward["id"]})
+    await shop.post(f"/v1/orders/{order['id']}/returns", {"total": {"amount": 2000, "currency": "EUR"}})
+    await shop.send("PATCH", "/v1/program", {"clawback": "clamp_to_zero"}, expect=200)
+    await shop.post(f"/v1/orders/{order['id']}/cancellation", {})
+    await shop.order(30, customer_id=bob["customer_id"])
+
+    found = Counter(event["type"] for event in await told(shop))
+    expected = {
+        "order.delivered": 1,
+        "order.returned": 1,
+        "order.cancelled": 1,
+        "points.held": 2,
+        "points.captured": 1,
+        "points.released": 1,
+        "points.adjusted": 1,
+        "points.transferred": 2,
+        "points.expired": 2,
+        "points.reinstated": 1,
+        "points.extended": 2,
+        "points.restored": 1,
+        "points.forfeited": 1,
+        "points.reversed": 3,
+        "points.written_off": 1,
+        "points.repaid": 1,
+    }
+    assert {kind: found[kind] for kind in expected} == expected
+
+
 async def test_relays_beside_each_other_number_without_gap_or_repeat(shop: Shop) -> None:
     async def relay() -> None:
         async with transaction(shop.sessions) as session:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now
 from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, SessionRoutes
+from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.checkout.routes import OrderRoutes
 from loyalty.core import migrate
 from loyalty.core.db import Sessions, create_engine, create_sessions
@@ -34,6 +35,7 @@ from loyalty.core.web import (
 )
 from loyalty.earning.routes import EarningRuleRoutes
 from loyalty.enrolment.routes import enrol
+from loyalty.holds.routes import HoldRoutes
 from loyalty.imports.routes import bring_in
 from loyalty.members.routes import MemberRoutes, change_own_password, sign_in_member
 from loyalty.metrics.routes import MetricRoutes
@@ -43,22 +45,30 @@ from loyalty.profiles.routes import MeRoutes
 from loyalty.programs.routes import ProgramRoutes
 from loyalty.redemptions.routes import OwnRedemptionRoutes, RedemptionRoutes
 from loyalty.referrals.routes import ReferralRoutes, follow_link
+from loyalty.returns.routes import ReturnRoutes
 from loyalty.rewards.routes import RewardRoutes
+from loyalty.schedule.routes import ScheduleRoutes
+from loyalty.transfers.routes import TransferRoutes
 
 _log = logging.getLogger("loyalty.app")
 _TAGS: Final = (
-    "Members", "Orders", "Points", "Rewards", "Redemptions", "Referrals", "Me", "Metrics", "Earning", "Program",
-    "Access", "Imports", "Events",
+    "Members", "Orders", "Returns", "Points", "Holds", "Adjustments", "Transfers", "Rewards", "Redemptions",
+    "Referrals", "Me", "Metrics", "Earning", "Program", "Access", "Imports", "Events",
 )  # fmt: skip
 _ROUTES: Final = (
     ProgramRoutes,
+    ScheduleRoutes,
     KeyRoutes,
     SessionRoutes,
     MemberRoutes,
     sign_in_member,
     enrol,  # after the controller whose path it shares: the framework refuses the other order
     PointRoutes,
+    HoldRoutes,
+    AdjustmentRoutes,
+    TransferRoutes,
     OrderRoutes,
+    ReturnRoutes,
     EarningRuleRoutes,
     RewardRoutes,
     RedemptionRoutes,

@@ -1,9 +1,11 @@
 """Every table of the house, so that migrations and tests see them all."""
 
 from loyalty.access import models as access
+from loyalty.adjustments import models as adjustments
 from loyalty.core import idempotency
 from loyalty.core.db import Row
 from loyalty.earning import models as earning
+from loyalty.jobs import models as jobs
 from loyalty.members import models as members
 from loyalty.orders import models as orders
 from loyalty.outbox import models as outbox
@@ -12,6 +14,22 @@ from loyalty.programs import models as programs
 from loyalty.redemptions import models as redemptions
 from loyalty.referrals import models as referrals
 from loyalty.rewards import models as rewards
+from loyalty.transfers import models as transfers
 
-ROOMS = (access, earning, idempotency, members, orders, outbox, points, programs, redemptions, referrals, rewards)
+ROOMS = (
+    access,
+    adjustments,
+    earning,
+    idempotency,
+    jobs,
+    members,
+    orders,
+    outbox,
+    points,
+    programs,
+    redemptions,
+    referrals,
+    rewards,
+    transfers,
+)
 METADATA = Row.metadata

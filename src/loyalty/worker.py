@@ -1,24 +1,24 @@
-"""Background work, first of all numbering the events that requests left behind."""
+"""Background work: numbering the events that requests left behind, and the jobs of every program."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
-from loyalty.core import clock, idempotency
+from loyalty.core import clock
 from loyalty.core.db import Sessions, transaction
+from loyalty.jobs import service as jobs
 from loyalty.outbox import service as outbox
 from loyalty.programs import queries as programs
+from loyalty.schedule.service import JOBS
 
 _IDLE_SECONDS: Final = 1.0
-_PRUNE_EVERY: Final = timedelta(hours=1)
-_KEEP_KEYS: Final = timedelta(days=30)
 _BATCH: Final = 5000
+_MOST_ERROR: Final = 500
 
 _log = logging.getLogger("loyalty.worker")
 
@@ -28,13 +28,9 @@ async def run(sessions: Sessions, *, stop: asyncio.Event, heartbeat: Path | None
 
     Each step is one bounded transaction; several workers beside each other are safe.
     """
-    pruned_at = clock.now() - _PRUNE_EVERY
     while not stop.is_set():
         try:
-            moved = await relay_all(sessions)
-            if clock.now() - pruned_at >= _PRUNE_EVERY:
-                await prune_all(sessions)
-                pruned_at = clock.now()
+            moved = await relay_all(sessions) + await run_due_jobs(sessions)
             if heartbeat is not None:
                 await asyncio.to_thread(heartbeat.touch)
         except Exception:  # noqa: BLE001 -- whatever failed, the next round must still come
@@ -49,9 +45,9 @@ async def relay_all(sessions: Sessions) -> int:
     return await _for_each_program(sessions, _relay)
 
 
-async def prune_all(sessions: Sessions) -> int:
-    """Forget idempotency keys older than thirty days of their program's own time; return how many."""
-    return await _for_each_program(sessions, _prune)
+async def run_due_jobs(sessions: Sessions) -> int:
+    """Run every job that is due and nobody else's, program by program; return how many things they did."""
+    return await _for_each_program(sessions, _run_jobs)
 
 
 async def _for_each_program(sessions: Sessions, work: Callable[[Sessions, UUID], Awaitable[int]]) -> int:
@@ -74,16 +70,55 @@ async def _relay(sessions: Sessions, program_id: UUID) -> int:
         return await outbox.relay(session, program_id=program_id, limit=_BATCH)
 
 
-async def _prune(sessions: Sessions, program_id: UUID) -> int:
-    gone = 0
+async def _run_jobs(sessions: Sessions, program_id: UUID) -> int:
+    async with transaction(sessions) as session:
+        await jobs.introduce(session, program_id=program_id, names=JOBS, now=clock.now())
+    done = 0
+    for _ in JOBS:
+        started_at = clock.now()
+        async with transaction(sessions) as session:
+            job = await jobs.take(session, program_id=program_id, names=JOBS, now=started_at)
+        if job is None:
+            break
+        try:
+            did = await _do(sessions, program_id, job.name)
+        except Exception as error:  # noqa: BLE001 -- whatever it was is kept with the job, and tried again
+            _log.exception("job failed", extra={"job": job.name, "program_id": str(program_id)})
+            async with transaction(sessions) as session:
+                await jobs.fail(
+                    session,
+                    program_id=program_id,
+                    name=job.name,
+                    started_at=started_at,
+                    attempts=job.attempts + 1,
+                    error=f"{type(error).__name__}: {error}"[:_MOST_ERROR],
+                    now=clock.now(),
+                )
+            continue
+        async with transaction(sessions) as session:
+            await jobs.succeed(
+                session,
+                program_id=program_id,
+                name=job.name,
+                started_at=started_at,
+                done=did,
+                every=JOBS[job.name].every,
+                now=clock.now(),
+            )
+        done += did
+    return done
+
+
+async def _do(sessions: Sessions, program_id: UUID, name: str) -> int:
+    """Work in bounded transactions until one finds less than it may do."""
+    job, done = JOBS[name], 0
     while True:
         async with transaction(sessions) as session:
             program = await programs.get_program(session, program_id=program_id)
-            before = program.now(clock.now()) - _KEEP_KEYS
-            batch = await idempotency.prune(session, program_id=program_id, before=before, limit=_BATCH)
-        gone += batch
-        if batch < _BATCH:
-            return gone
+            batch = await job.work(session, program, program.now(clock.now()), job.batch)
+        done += batch
+        if batch < job.batch:
+            return done
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -63,6 +63,10 @@ class World:
     rule: Json
     token: str
     coupon: str
+    hold: Json
+    adjustment: Json
+    transfer: Json
+    lot: str
 
     @property
     def ids(self) -> dict[str, str]:
@@ -73,6 +77,10 @@ class World:
             "redemption_id": self.redemption["id"],
             "key_id": self.key["id"],
             "rule_id": self.rule["id"],
+            "hold_id": self.hold["id"],
+            "adjustment_id": self.adjustment["id"],
+            "transfer_id": self.transfer["id"],
+            "lot_id": self.lot,
             "code": self.member["referral_code"],
             "program_slug": self.shop.program.slug,
         }
@@ -157,16 +165,29 @@ async def open_world(client: httpx.AsyncClient, app: Litestar) -> World:
         key=(await shop.post("/v1/keys", {"kind": "restricted", "name": "spare", "scopes": ["events:read"]}))["key"],
         rule=(await shop.get("/v1/earning-rules"))["data"][0],
         token=await shop.token(member["id"]),
+        hold=await shop.post("/v1/holds", {"member_id": member["id"], "points": 5}),
+        adjustment=await shop.post("/v1/adjustments", _given(member, expires_at="2026-03-01T00:00:00Z")),
+        transfer=await shop.post(
+            "/v1/transfers", {"from_member_id": member["id"], "to_member_id": (await shop.enrol())["id"], "points": 1}
+        ),
+        lot=(await shop.get(f"/v1/members/{member['id']}/lots"))["data"][0]["id"],
     )
+
+
+def _given(member: Json, **details: Any) -> Json:
+    return {"member_id": member["id"], "points": 20, "reason": "goodwill", **details}
 
 
 _TERMS: Final = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 100}}
 
 BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "advance_test_clock": lambda _: {"to": "2026-01-01T13:00:00Z"},
+    "create_adjustment": lambda world: _given(world.member),
     "create_coupon_use": lambda world: {"code": world.coupon},
     "create_earning_rule": lambda _: {"name": "more", "terms": _TERMS},
     "create_earning_rule_version": lambda _: {"terms": _TERMS, "active_from": "2026-06-01T00:00:00Z"},
+    "create_hold": lambda world: {"member_id": world.member["id"], "points": 5},
+    "create_hold_capture": lambda _: {"points": 5},
     "create_import": lambda world: {
         "records": [
             {
@@ -196,7 +217,17 @@ BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "create_my_redemption": lambda world: {"reward_id": world.reward["id"]},
     "create_my_redemption_cancellation": lambda _: {},
     "create_order": lambda world: world.shop.order_body(customer_id=world.member["customer_id"]),
+    "create_order_cancellation": lambda _: {"reason": "changed my mind"},
+    "create_order_delivery": lambda _: {},
     "create_order_payment": lambda _: {},
+    "create_order_return": lambda _: {"total": {"amount": 100, "currency": "EUR"}},
+    "create_transfer": lambda world: {
+        "from_member_id": world.member["id"],
+        "to_member_id": world.transfer["to_member_id"],
+        "points": 1,
+    },
+    "create_lot_extension": lambda _: {"expires_at": "2027-03-01T00:00:00Z", "reason": "goodwill"},
+    "create_lot_reinstatement": lambda _: {"expires_at": "2027-03-01T00:00:00Z", "reason": "goodwill"},
     "create_redemption": lambda world: {"member_id": world.member["id"], "reward_id": world.reward["id"]},
     "create_redemption_cancellation": lambda _: {"reason": "changed my mind"},
     "create_referral_campaign": lambda _: {

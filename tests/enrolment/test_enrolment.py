@@ -21,6 +21,8 @@ async def test_a_customer_becomes_a_member_with_an_empty_wallet_and_a_code(shop:
         "debt": 0,
         "spendable": 0,
         "version": 0,
+        "expiring": [],
+        "starting": [],
     }
     await shop.books_hold()
 

@@ -379,6 +379,6 @@ async def test_books_that_open_new_wallets_never_wait_for_each_other(shop: Shop)
     async def open_book(names: list[str]) -> int:
         keys = {WalletKey(shop.program.id, member_id, unit) for unit in names}
         async with transaction(shop.sessions) as session:
-            return len((await points.open_book(session, keys=keys, now=OPENS_AT)).wallets)
+            return len((await points.open_book(session, program=shop.program, keys=keys, now=OPENS_AT)).wallets)
 
     assert await asyncio.gather(*(open_book(names) for names in wanted)) == [len(set(names)) for names in wanted]

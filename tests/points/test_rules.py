@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -15,13 +16,16 @@ from loyalty.points.rules import (
     EntryKind,
     Lot,
     Movement,
+    Source,
+    SourceKind,
     Take,
     Wallet,
     WalletKey,
+    earlier,
     move,
-    put_back,
     take_first_expiring,
 )
+from loyalty.programs.policies import Period
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KEY = WalletKey(UUID(int=1), UUID(int=2), "points")
@@ -34,8 +38,18 @@ def movement(source: Account, target: Account, points: int) -> Movement:
 
 
 def lot(number: int, remaining: int, *, reserved: int = 0, days: int | None = None, active: bool = True) -> Lot:
-    expires_at = None if days is None else NOW + timedelta(days=days)
-    return Lot(UUID(int=number), remaining, reserved, expires_at, NOW if active else None)
+    return Lot(
+        UUID(int=number),
+        KEY,
+        UUID(int=1000 + number),
+        Source(SourceKind.ORDER, UUID(int=70)),
+        granted=remaining,
+        remaining=remaining,
+        reserved=reserved,
+        earned_at=NOW - timedelta(days=9),
+        activated_at=NOW if active else None,
+        expires_at=None if days is None else NOW + timedelta(days=days),
+    )
 
 
 def test_an_award_raises_the_available_balance_and_the_version() -> None:
@@ -157,8 +171,8 @@ def test_lots_that_expire_together_are_taken_in_order_of_id() -> None:
 
 def test_expiries_a_microsecond_apart_are_told_apart() -> None:
     late = datetime(2200, 1, 1, tzinfo=UTC)
-    first = Lot(UUID(int=9), 1, 0, late, NOW)
-    second = Lot(UUID(int=1), 1, 0, late + timedelta(microseconds=1), NOW)
+    first = replace(lot(9, 1), expires_at=late)
+    second = replace(lot(1, 1), expires_at=late + timedelta(microseconds=1))
     assert take_first_expiring([second, first], points=1, at=NOW) == [Take(UUID(int=9), -1)]
 
 
@@ -222,13 +236,52 @@ def test_a_take_equals_taking_single_points_from_the_first_lot_that_has_one(lots
 
 
 @given(lots=lot_sets(), points=st.integers(1, 80))
-def test_putting_back_restores_every_lot_exactly(lots: list[Lot], points: int) -> None:
-    try:
-        takes = take_first_expiring(lots, points=points, at=NOW)
-    except NotEnoughPoints:
+def test_without_an_instant_every_lot_that_has_begun_is_good(lots: list[Lot], points: int) -> None:
+    """Points that reach an expired lot still pay what is owed."""
+    timeless = [replace(own, expires_at=None) for own in lots if not own.is_pending]
+    free = sum(own.free for own in timeless)
+    if points > free:
+        with pytest.raises(NotEnoughPoints) as refused:
+            take_first_expiring(lots, points=points, at=None)
+        assert (refused.value.spendable, refused.value.requested) == (free, points)
         return
-    changes = {own.id: 0 for own in lots}
-    for take in [*takes, *put_back(takes)]:
-        changes[take.lot_id] += take.points
-    assert set(changes.values()) <= {0}
-    assert put_back(put_back(takes)) == takes
+    takes = take_first_expiring(lots, points=points, at=None)
+    assert sum(take.points for take in takes) == -points
+    left = {own.id: own.free for own in timeless}
+    assert all(0 < -take.points <= left[take.lot_id] for take in takes)
+
+
+def test_a_lot_is_spendable_from_its_activation_until_the_instant_it_expires() -> None:
+    own = lot(1, 10, days=1)
+    assert own.spendable_at(own.expires_at) is False
+    assert own.spendable_at(NOW + timedelta(days=1, microseconds=-1)) is True
+    assert own.spendable_at(None) is True
+    assert lot(1, 10, days=1, active=False).spendable_at(NOW) is False
+    assert lot(1, 10, active=False).spendable_at(None) is False
+
+
+def test_held_points_are_not_free() -> None:
+    assert lot(1, 10, reserved=7).free == 3
+
+
+def test_an_idle_lot_ends_with_the_day_on_which_its_wallet_was_idle_long_enough() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    own = replace(lot(1, 10), earned_at=NOW, idle=Period(months=1))
+    assert own.ends_at(EMPTY, berlin) == datetime(2026, 2, 1, 23, tzinfo=UTC)
+    active = replace(EMPTY, active_at=datetime(2026, 3, 31, 22, 30, tzinfo=UTC))
+    assert own.ends_at(active, berlin) == datetime(2026, 5, 1, 22, tzinfo=UTC)
+    assert lot(1, 10, days=3).ends_at(active, berlin) == NOW + timedelta(days=3)
+    assert lot(1, 10).ends_at(active, berlin) is None
+
+
+def test_something_is_due_from_its_instant_on_and_never_without_one() -> None:
+    due = replace(EMPTY, next_due_at=NOW)
+    assert due.is_due(NOW - timedelta(microseconds=1)) is False
+    assert due.is_due(NOW) is True
+    assert EMPTY.is_due(datetime.max.replace(tzinfo=UTC)) is False
+
+
+def test_never_is_later_than_any_instant() -> None:
+    later = NOW + timedelta(days=1)
+    assert earlier(NOW, later) == earlier(later, NOW) == earlier(NOW, None) == earlier(None, NOW) == NOW
+    assert earlier(None, None) is None

@@ -14,6 +14,7 @@ from loyalty.core import ids
 from loyalty.core.db import sqlstate_of
 from loyalty.points import service as points
 
+CHECK_VIOLATION = "23514"
 INSUFFICIENT_PRIVILEGE = "42501"
 
 
@@ -77,14 +78,21 @@ TAMPERED = {
         "UPDATE wallets SET held = 5 WHERE OWN",
         {("held_is_sum_of_entries", 0, 5), ("held_is_sum_of_lots", 0, 5)},
     ),
-    "a debt made up": ("UPDATE wallets SET debt = 5 WHERE OWN", {("debt_is_sum_of_entries", 0, 5)}),
+    "spendable points turned into a debt": (
+        "UPDATE wallets SET available = 0, debt = 5 WHERE OWN",
+        {
+            ("available_is_sum_of_entries", 39, 0),
+            ("available_is_sum_of_lots", 39, 0),
+            ("debt_is_sum_of_entries", 0, 5),
+        },
+    ),
     "a version moved": ("UPDATE wallets SET version = version + 1 WHERE OWN", {("version_counts_entries", 6, 7)}),
     "an earning raised": (
         "UPDATE entries SET points = 51 WHERE OWN AND version = 1",
         {
             ("available_is_sum_of_entries", 40, 39),
             ("versions_and_balances_chain", 0, 6),
-            ("lots_match_grants", 0, 1),
+            ("entries_match_lots", 0, 1),
         },
     ),
     "a balance after rewritten": (
@@ -94,18 +102,6 @@ TAMPERED = {
     "an available balance after rewritten": (
         "UPDATE entries SET available_after = 1 WHERE OWN AND version = 3",
         {("versions_and_balances_chain", 0, 1)},
-    ),
-    "an account renamed": (
-        "UPDATE entries SET to_account = 'held' WHERE OWN AND version = 1",
-        {
-            ("available_is_sum_of_entries", -11, 39),
-            ("held_is_sum_of_entries", 50, 0),
-            ("versions_and_balances_chain", 0, 6),
-        },
-    ),
-    "a spend called a restore": (
-        "UPDATE entries SET kind = 'restore' WHERE OWN AND version = 4",
-        {("spends_are_allocated", 0, 1)},
     ),
     "the last entry deleted": (
         "DELETE FROM entries WHERE OWN AND version = 6",
@@ -120,7 +116,7 @@ TAMPERED = {
             ("available_is_sum_of_entries", -10, 39),
             ("version_counts_entries", 5, 6),
             ("versions_and_balances_chain", 0, 4),
-            ("lots_match_grants", 0, 1),
+            ("lots_have_entries", 0, 1),
         },
     ),
     "two entries swapped": (
@@ -133,7 +129,7 @@ TAMPERED = {
     ),
     "a grant raised": (
         "UPDATE lots SET granted = granted + 1, remaining = remaining + 1 WHERE OWN AND granted = 49",
-        {("available_is_sum_of_lots", 40, 39), ("lots_match_grants", 0, 1)},
+        {("available_is_sum_of_lots", 40, 39), ("entries_match_lots", 0, 1)},
     ),
     "a reservation without a hold": (
         "UPDATE lots SET reserved = 5 WHERE OWN AND granted = 49",
@@ -149,19 +145,26 @@ TAMPERED = {
     ),
     "a lot cut off from its entry": (
         "UPDATE lots SET entry_id = id WHERE OWN AND granted = 40",
-        {("lots_match_grants", 0, 1), ("grants_have_lots", 0, 1)},
+        {("lots_have_entries", 0, 1), ("entries_match_lots", 0, 1)},
     ),
     "a pending lot deleted": (
         "DELETE FROM lots WHERE OWN AND granted = 40",
-        {("pending_is_sum_of_lots", 0, 40), ("grants_have_lots", 0, 1)},
+        {("pending_is_sum_of_lots", 0, 40), ("entries_match_lots", 0, 1)},
     ),
     "an allocation changed": (
         "UPDATE allocations SET points = points - 1 WHERE points = -10 AND lot_id IN (SELECT id FROM lots WHERE OWN)",
-        {("lots_match_allocations", 0, 1), ("spends_are_allocated", 0, 1)},
+        {("lots_match_allocations", 0, 1), ("entries_match_lots", 0, 1)},
+    ),
+    "an allocation moved to another lot": (
+        """
+        UPDATE allocations SET lot_id = (SELECT id FROM lots WHERE OWN AND granted = 40)
+        WHERE points = -10 AND lot_id IN (SELECT id FROM lots WHERE OWN)
+        """,
+        {("lots_match_allocations", 0, 2)},
     ),
     "an allocation deleted": (
         "DELETE FROM allocations WHERE points = -10 AND lot_id IN (SELECT id FROM lots WHERE OWN)",
-        {("lots_match_allocations", 0, 1), ("spends_are_allocated", 0, 1)},
+        {("lots_match_allocations", 0, 1), ("entries_match_lots", 0, 1)},
     ),
 }
 
@@ -181,7 +184,7 @@ async def test_verification_names_both_wallets_when_a_lot_changes_hands(books: B
     assert {(row.member_id, row.check, row.expected, row.found) for row in found} == {
         (books.member_id, "pending_is_sum_of_lots", 0, 40),
         (books.other_id, "pending_is_sum_of_lots", 80, 40),
-        (books.other_id, "lots_match_grants", 0, 1),
+        (books.other_id, "lots_have_entries", 0, 1),
     }
 
 
@@ -199,9 +202,8 @@ def test_every_check_is_seen_to_fail() -> None:
         "versions_and_balances_chain",
         "lots_match_allocations",
         "lots_match_holds",
-        "lots_match_grants",
-        "spends_are_allocated",
-        "grants_have_lots",
+        "lots_have_entries",
+        "entries_match_lots",
     }
 
 
@@ -214,7 +216,7 @@ async def test_a_hold_with_its_reservation_is_no_difference(books: Books, sessio
         ), entry AS (
             INSERT INTO entries (program_id, id, member_id, unit, version, kind, from_account, to_account, points,
                 balance_after, available_after, source_id, occurred_at, recorded_at)
-            SELECT program_id, gen_random_uuid(), member_id, unit, 7, 'activate', 'available', 'held', 5, 79, 34, id,
+            SELECT program_id, gen_random_uuid(), member_id, unit, 7, 'hold', 'available', 'held', 5, 79, 34, id,
                 created_at, created_at
             FROM held
         ), wallet AS (
@@ -229,11 +231,36 @@ async def test_a_hold_with_its_reservation_is_no_difference(books: Books, sessio
     """
     await tamper(session, books, hold)
     assert (await points.verify(session, program_id=books.program_id)).differences == []
-    await tamper(session, books, "UPDATE holds SET ended_at = created_at WHERE OWN")
+    await tamper(session, books, "UPDATE holds SET ended_at = created_at, ended_by = 'released' WHERE OWN")
     found = (await points.verify(session, program_id=books.program_id)).differences
     assert [(row.member_id, row.check, row.expected, row.found) for row in found] == [
         (books.member_id, "lots_match_holds", 0, 1)
     ]
+
+
+async def test_the_database_knows_no_debt_beside_spendable_points(books: Books, session: AsyncSession) -> None:
+    with pytest.raises(DBAPIError) as refused:
+        await tamper(session, books, "UPDATE wallets SET debt = 5 WHERE OWN")
+    assert sqlstate_of(refused.value) == CHECK_VIOLATION
+    assert "ck_wallets_debt_is_paid_first" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "to_account = 'held'",
+        "from_account = to_account, to_account = from_account",
+        "from_account = 'issued', to_account = 'redeemed'",
+        "kind = 'restore'",
+    ],
+)
+async def test_the_database_knows_between_which_accounts_a_kind_of_entry_moves_points(
+    books: Books, session: AsyncSession, change: str
+) -> None:
+    with pytest.raises(DBAPIError) as refused:
+        await tamper(session, books, f"UPDATE entries SET {change} WHERE OWN AND version = 4")  # noqa: S608 -- our own
+    assert sqlstate_of(refused.value) == CHECK_VIOLATION
+    assert "ck_entries_kind_fits_accounts" in str(refused.value)
 
 
 async def test_verification_counts_what_it_looked_at_in_its_own_program_only(

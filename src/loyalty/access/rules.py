@@ -32,6 +32,8 @@ class Scope(StrEnum):
     ORDERS_READ = "orders:read"
     ORDERS_WRITE = "orders:write"
     POINTS_READ = "points:read"
+    POINTS_WRITE = "points:write"
+    HOLDS_WRITE = "holds:write"
     REWARDS_READ = "rewards:read"
     REWARDS_WRITE = "rewards:write"
     REDEMPTIONS_READ = "redemptions:read"

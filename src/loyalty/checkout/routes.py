@@ -10,12 +10,15 @@ from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.checkout import service as checkout
 from loyalty.checkout.schemas import (
+    DeliveryIn,
     OrderIn,
     OrderOut,
     OrderPage,
     PaymentIn,
+    delivered_out,
     order_out,
     order_page,
+    paid_out,
     placed_out,
 )
 from loyalty.core import ids
@@ -77,7 +80,35 @@ class OrderRoutes(Controller):
             session, program=caller.program, call=call, order_id=_order_id(order_id), paid_at=data.paid_at, now=now
         )
         view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
-        return await conclude(session, order_out(view), done, dry_run=dry_run)
+        return await conclude(session, paid_out(view), done, dry_run=dry_run)
+
+    @post(
+        "/{order_id:str}/deliveries",
+        operation_id="create_order_delivery",
+        scope=Scope.ORDERS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def deliver(
+        self,
+        order_id: FromPath[str],
+        data: JSONBody[DeliveryIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        dry_run: DryRun = False,
+    ) -> Response[OrderOut]:
+        """Report that an order was delivered: points that waited for it become spendable."""
+        done = await checkout.deliver(
+            session,
+            program=caller.program,
+            call=call,
+            order_id=_order_id(order_id),
+            delivered_at=data.delivered_at,
+            now=now,
+        )
+        view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
+        return await conclude(session, delivered_out(view), done, dry_run=dry_run)
 
     @get("/{order_id:str}", operation_id="get_order", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def read(self, order_id: FromPath[str], caller: Caller, session: Session, expand: Expand = None) -> OrderOut:

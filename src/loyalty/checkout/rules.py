@@ -7,6 +7,8 @@ from loyalty.earning.rules import Award, RuleVersion, count_order, in_force
 from loyalty.members.rules import Standing
 from loyalty.orders.rules import Line
 from loyalty.points.rules import WalletKey
+from loyalty.programs.policies import ActivationKind
+from loyalty.programs.rules import ProgramRules
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,11 @@ def earnings(
 def award_wallets(awards: Sequence[Award], *, program_id: UUID, member_id: UUID) -> set[WalletKey]:
     """Return the wallets that these awards pay into."""
     return {WalletKey(program_id, member_id, award.rule.terms.unit) for award in awards if award.points > 0}
+
+
+def starts_at(settings: ProgramRules, *, paid_at: datetime, now: datetime) -> datetime | None:
+    """Return when the points of an order paid then become spendable; null: at once."""
+    if settings.activation.kind is not ActivationKind.DELAY:
+        return None
+    at = settings.activation.starts_at(paid_at, settings.zone)
+    return at if at > now else None

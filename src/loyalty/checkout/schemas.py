@@ -33,6 +33,8 @@ from loyalty.points.models import Entry
 from loyalty.referrals.models import Referral, ReferralReward
 
 MAX_LINES = 500
+_WHEN_PLACED = {"earn"}
+_WHEN_DELIVERED = {"earn", "activate"}
 
 
 class LineIn(Body):
@@ -103,6 +105,12 @@ class PaymentIn(Body):
     paid_at: Instant | None = None
 
 
+class DeliveryIn(Body):
+    """When the order was delivered; now unless given."""
+
+    delivered_at: Instant | None = None
+
+
 class LineOut(msgspec.Struct):
     sku: str
     category: str | None
@@ -154,6 +162,8 @@ class OrderOut(msgspec.Struct):
     placed_at: str
     recorded_at: str
     paid_at: str | None
+    delivered_at: str | None
+    cancelled_at: str | None
     late: bool
     lines: list[LineOut]
     points_earned: int
@@ -190,12 +200,14 @@ def order_out(view: View) -> OrderOut:
         id=ids.public("ord", order.id),
         external_id=order.external_id,
         customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
-        status=_status(order.paid_at is not None),
+        status=_status(order),
         total=MoneyOut(order.total_minor, order.currency),
         channel=order.channel,
         placed_at=rfc3339(order.placed_at),
         recorded_at=rfc3339(order.recorded_at),
         paid_at=rfc3339(order.paid_at) if order.paid_at else None,
+        delivered_at=rfc3339(order.delivered_at) if order.delivered_at else None,
+        cancelled_at=rfc3339(order.cancelled_at) if order.cancelled_at else None,
         late=order.placed_at < order.recorded_at,
         lines=[_line_out(line, order.currency) for line in view.lines],
         points_earned=sum(award.points for award in view.awards),
@@ -208,9 +220,10 @@ def order_out(view: View) -> OrderOut:
 
 def placed_out(view: View) -> OrderOut:
     """Show an order as it was when it was placed, so that a repeated request hears what the first one heard."""
-    shown = order_out(view)
+    shown = msgspec.structs.replace(order_out(view), delivered_at=None, cancelled_at=None)
     if view.order.paid_when_placed:
-        return shown
+        own = [entry for entry in shown.entries if entry.kind in _WHEN_PLACED]
+        return msgspec.structs.replace(shown, status=OrderStatus.PAID, entries=own)
     return msgspec.structs.replace(
         shown,
         status=OrderStatus.PLACED,
@@ -218,6 +231,20 @@ def placed_out(view: View) -> OrderOut:
         entries=[entry for entry in shown.entries if entry.kind == "earn"],
         referral=None,
     )
+
+
+def paid_out(view: View) -> OrderOut:
+    """Show an order as it was when it was paid, for the same reason."""
+    shown = msgspec.structs.replace(order_out(view), status=OrderStatus.PAID, delivered_at=None, cancelled_at=None)
+    own = [_entry_out(entry) for entry in view.entries if entry.kind == "earn" or _by_payment(entry, view)]
+    return msgspec.structs.replace(shown, entries=own)
+
+
+def delivered_out(view: View) -> OrderOut:
+    """Show an order as it was when it was delivered."""
+    own = [_entry_out(entry) for entry in view.entries if entry.kind in _WHEN_DELIVERED]
+    shown = msgspec.structs.replace(order_out(view), entries=own, cancelled_at=None)
+    return msgspec.structs.replace(shown, status=OrderStatus.PLACED if shown.paid_at is None else OrderStatus.PAID)
 
 
 def order_page(page: Page[Order], members: Mapping[UUID, MemberOut]) -> OrderPage:
@@ -229,7 +256,7 @@ def _summary(order: Order, members: Mapping[UUID, MemberOut]) -> OrderSummary:
         id=ids.public("ord", order.id),
         external_id=order.external_id,
         customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
-        status=_status(order.paid_at is not None),
+        status=_status(order),
         total=MoneyOut(order.total_minor, order.currency),
         placed_at=rfc3339(order.placed_at),
         metadata=order.notes,
@@ -237,8 +264,14 @@ def _summary(order: Order, members: Mapping[UUID, MemberOut]) -> OrderSummary:
     )
 
 
-def _status(paid: bool) -> str:
-    return OrderStatus.PAID if paid else OrderStatus.PLACED
+def _status(order: Order) -> str:
+    if order.cancelled_at is not None:
+        return OrderStatus.CANCELLED
+    return OrderStatus.PLACED if order.paid_at is None else OrderStatus.PAID
+
+
+def _by_payment(entry: Entry, view: View) -> bool:
+    return entry.kind == "activate" and entry.occurred_at == view.order.paid_at
 
 
 def _line_out(line: OrderLine, currency: str) -> LineOut:

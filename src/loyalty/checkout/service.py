@@ -24,7 +24,8 @@ from loyalty.outbox.rules import Event
 from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.book import Book
-from loyalty.points.rules import EntryKind, WalletKey
+from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
+from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.referrals import models as referral_models
 from loyalty.referrals import service as referrals
@@ -92,13 +93,45 @@ async def pay(
     completed = waiting if waiting is not None and _completes(waiting, order) else None
     pending = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
     keys = [*pending, *(completed.wallets(program.id) if completed else [])]
-    book = await points.open_book(session, keys=keys, now=now)
-    await points.activate_source(session, book, program_id=program.id, source_id=order_id, occurred_at=at)
+    book = await points.open_book(session, program=program, keys=keys, now=now)
+    if program.rules.activation.kind is not ActivationKind.DELIVERY or order.delivered_at is not None:
+        begins = rules.starts_at(program.rules, paid_at=at, now=now)
+        await points.activate_source(session, book, source=_source(order_id), occurred_at=at, at=begins)
     await _settle(session, book, program_id=program.id, completed=completed, order_id=order_id, at=at)
     await _tell(
         session,
         program_id=program.id,
         what="order.paid",
+        order_id=order_id,
+        customer_id=order.customer_id,
+        at=at,
+        now=now,
+    )
+    return claim
+
+
+async def deliver(
+    session: AsyncSession, *, program: Program, call: Call, order_id: UUID, delivered_at: datetime | None, now: datetime
+) -> Claim:
+    """Mark an order as delivered, once: points that waited for it become spendable, if the order is paid.
+
+    Raises OrderNotFound, OrderCancelled, OrderAlreadyDelivered, DeliveredBeforePlaced, PlacedOutOfTime.
+    """
+    claim = await idempotency.claim(session, call=call, resource_id=order_id, now=now)
+    if claim.replayed:
+        return claim
+    at = delivered_at or now
+    order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
+    order = await orders.deliver(session, program_id=program.id, order_id=order_id, delivered_at=at, now=now)
+    if order.paid_at is not None:
+        keys = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
+        book = await points.open_book(session, program=program, keys=keys, now=now)
+        await points.activate_source(session, book, source=_source(order_id), occurred_at=at)
+        await points.post(session, book)
+    await _tell(
+        session,
+        program_id=program.id,
+        what="order.delivered",
         order_id=order_id,
         customer_id=order.customer_id,
         at=at,
@@ -172,7 +205,7 @@ async def _count(session: AsyncSession, *, program: Program, order: NewOrder, no
     keys = set(completed.wallets(program.id) if completed else [])
     if order.customer_id is not None:
         keys |= rules.award_wallets(awards, program_id=program.id, member_id=order.customer_id)
-    book = await points.open_book(session, keys=keys, now=now)
+    book = await points.open_book(session, program=program, keys=keys, now=now)
     paid_awards = [(order.id, award, _award(book, order, award, program_id=program.id)) for award in awards]
     await _settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
     await earning.record(session, program_id=program.id, awards=paid_awards)
@@ -209,10 +242,15 @@ def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UU
         WalletKey(program_id, order.customer_id, award.rule.terms.unit),
         points=award.points,
         kind=EntryKind.EARN,
-        source_id=order.id,
+        source=_source(order.id),
         occurred_at=order.placed_at,
-        pending=not order.paid,
+        pending=not order.paid or book.rules.activation.kind is ActivationKind.DELIVERY,
+        activates_at=rules.starts_at(book.rules, paid_at=order.placed_at, now=book.now) if order.paid else None,
     ).id
+
+
+def _source(order_id: UUID) -> Source:
+    return Source(SourceKind.ORDER, order_id)
 
 
 async def _waiting(

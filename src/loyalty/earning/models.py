@@ -72,3 +72,32 @@ class OrderAward(Row):
     points: Mapped[int]
     line_points: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     entry_id: Mapped[UUID | None]
+
+
+class OrderAwardReversal(Row):
+    """What a return took back of what a rule had given: `points` in all.
+
+    Of these `pending` were not spendable yet, `taken` came out of the wallet's lots, `owed` became debt and
+    `written_off` was let go; under a policy that leaves spendable points alone the parts may be less than the whole.
+    """
+
+    __tablename__ = "order_award_reversals"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["program_id", "order_id", "rule_id"],
+            ["order_awards.program_id", "order_awards.order_id", "order_awards.rule_id"],
+        ),
+        CheckConstraint("points >= 0", name="points_not_negative"),
+        CheckConstraint("pending + taken + owed + written_off <= points", name="parts_within_points"),
+        Index("ix_order_award_reversals_order", "program_id", "order_id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    return_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID]
+    points: Mapped[int]
+    pending: Mapped[int]
+    taken: Mapped[int]
+    owed: Mapped[int]
+    written_off: Mapped[int]

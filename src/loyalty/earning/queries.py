@@ -137,3 +137,31 @@ def as_rule_version(row: models.EarningRuleVersion) -> RuleVersion:
 
 def _terms(definition: dict[str, Any]) -> PointsPerAmount:
     return PointsPerAmount(**{**definition, "rounding": Rounding(definition["rounding"])})
+
+
+async def insert_reversals(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    await insert_rows(session, models.OrderAwardReversal, rows)
+
+
+async def list_reversals(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAwardReversal]:
+    reversal = models.OrderAwardReversal
+    found = await session.execute(
+        select(reversal)
+        .where(reversal.program_id == program_id, reversal.order_id == order_id)
+        .order_by(reversal.return_id, reversal.rule_id)
+    )
+    return list(found.scalars())
+
+
+async def list_rule_versions(
+    session: AsyncSession, *, program_id: UUID, awards: Sequence[models.OrderAward]
+) -> list[RuleVersion]:
+    """Return the very versions that these awards were counted under."""
+    version = models.EarningRuleVersion
+    named = {(award.rule_id, award.rule_version) for award in awards}
+    found = await session.execute(
+        select(version)
+        .where(version.program_id == program_id, version.rule_id.in_([rule_id for rule_id, _ in named]))
+        .order_by(version.rule_id, version.version)
+    )
+    return [as_rule_version(row) for row in found.scalars() if (row.rule_id, row.version) in named]

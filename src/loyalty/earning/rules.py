@@ -48,6 +48,16 @@ class Award:
     line_points: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Excess:
+    """Points that a rule gave an order above what the order, as it is now, would earn."""
+
+    rule_id: UUID
+    rule_version: int
+    unit: str
+    points: int
+
+
 def in_force(versions: Sequence[RuleVersion], *, at: datetime) -> list[RuleVersion]:
     """Return the version of each rule in force at an instant: the last to begin, unless it has ended."""
     latest: dict[UUID, RuleVersion] = {}

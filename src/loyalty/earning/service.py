@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
@@ -7,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core import ids
 from loyalty.earning import models, queries
 from loyalty.earning.errors import RuleBeginsInThePast, RuleEndsBeforeItBegins, RuleVersionExists
-from loyalty.earning.rules import Award, PointsPerAmount, RuleVersion
+from loyalty.earning.rules import Award, Excess, PointsPerAmount, RuleVersion, count_order
+from loyalty.orders.rules import Line
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
+from loyalty.points.postings import Reversal
 
 
 async def create(
@@ -112,3 +115,53 @@ def _check_span(active_from: datetime, active_until: datetime | None) -> None:
 async def _tell(session: AsyncSession, *, program_id: UUID, rule_id: UUID, what: str, now: datetime) -> None:
     event = Event(f"earning_rule.{what}", rule_id, occurred_at=now, recorded_at=now)
     await outbox.tell(session, program_id=program_id, events=[event])
+
+
+async def recount(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, currency: str, lines: Sequence[Line]
+) -> list[Excess]:
+    """Count an order again under the rule versions it was counted under, with other lines.
+
+    Returns per rule how many points it still has above that count; a rule that owes nothing is left out.
+    """
+    given = await queries.list_awards(session, program_id=program_id, order_id=order_id)
+    reversed_ = await queries.list_reversals(session, program_id=program_id, order_id=order_id)
+    versions = await queries.list_rule_versions(session, program_id=program_id, awards=given)
+    due = {award.rule.rule_id: award.points for award in count_order(versions, currency=currency, lines=lines)}
+    return [
+        Excess(award.rule_id, award.rule_version, award.unit, points)
+        for award in given
+        if (points := award.points - _gone(reversed_, award.rule_id) - due.get(award.rule_id, 0)) > 0
+    ]
+
+
+async def record_reversals(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    order_id: UUID,
+    return_id: UUID,
+    reversals: Sequence[tuple[Excess, Reversal]],
+) -> None:
+    """Record what a return took back of each rule's points."""
+    rows = [
+        {
+            "program_id": program_id,
+            "return_id": return_id,
+            "rule_id": excess.rule_id,
+            "order_id": order_id,
+            "points": excess.points,
+            **asdict(reversal),
+        }
+        for excess, reversal in reversals
+    ]
+    await queries.insert_reversals(session, rows)
+
+
+async def reversals(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAwardReversal]:
+    """Return what the returns of an order took back."""
+    return await queries.list_reversals(session, program_id=program_id, order_id=order_id)
+
+
+def _gone(reversed_: Sequence[models.OrderAwardReversal], rule_id: UUID) -> int:
+    return sum(row.points for row in reversed_ if row.rule_id == rule_id)

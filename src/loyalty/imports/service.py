@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout.rules import earnings
+from loyalty.checkout.rules import earnings, starts_at
 from loyalty.core import ids
 from loyalty.core.errors import Fault
 from loyalty.earning import service as earning
@@ -21,7 +21,7 @@ from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import service as points
 from loyalty.points.book import Book
-from loyalty.points.rules import EntryKind, WalletKey
+from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
 from loyalty.referrals import rules as referral_rules
 from loyalty.referrals import service as referrals
@@ -89,7 +89,7 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
     own = [order.id for order in placed.values()]
     known = await _know(session, program=program, customers=customers, joined=joined, own_orders=own)
     # A wallet opened here begins with the batch: its newest entry is never later than what is still to come.
-    book = await points.open_book(session, keys=_wallets(known), now=records[0].at)
+    book = await points.open_book(session, program=program, keys=_wallets(known), now=records[0].at)
     writes = _Writes()
     for record in fresh:
         book.now = record.at
@@ -257,7 +257,14 @@ def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID 
     if award.points == 0 or order.customer_id is None:
         return None
     key = WalletKey(program_id, order.customer_id, award.rule.terms.unit)
-    return book.award(key, points=award.points, kind=EntryKind.EARN, source_id=order.id, occurred_at=order.placed_at).id
+    return book.award(
+        key,
+        points=award.points,
+        kind=EntryKind.EARN,
+        source=Source(SourceKind.ORDER, order.id),
+        occurred_at=order.placed_at,
+        activates_at=starts_at(book.rules, paid_at=order.placed_at, now=order.recorded_at),
+    ).id
 
 
 def _complete(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> None:

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from loyalty.core.errors import Conflict, NotFound
+from loyalty.core.errors import Conflict, Invalid, NotFound
 
 
 class OrderNotFound(NotFound):
@@ -36,3 +36,50 @@ class OrderAlreadyPaid(Conflict):
 
 class PaidBeforePlaced(Conflict):
     """An order cannot be paid before it was placed."""
+
+
+class OrderCancelled(Conflict):
+    """This order was cancelled."""
+
+
+class OrderAlreadyDelivered(Conflict):
+    """This order was delivered already."""
+
+
+class ReturnNotFound(NotFound):
+    """There is no such return in this program."""
+
+
+@dataclass(eq=False, kw_only=True)
+class ReturnDiffers(Conflict):
+    """A return with this external id is recorded with other content."""
+
+    return_id: str
+
+
+@dataclass(frozen=True)
+class LineLeft:
+    """What of an order's line can still be returned; amounts in the order's currency."""
+
+    line: int
+    quantity: int
+    total_minor: int
+
+
+@dataclass(eq=False, kw_only=True)
+class ReturnExceedsOrder(Conflict):
+    """More is returned than was bought and not yet returned; what is left is told by line."""
+
+    left: list[LineLeft]
+
+
+class ReturnedBeforePlaced(Invalid):
+    """An order cannot be returned before it was placed."""
+
+
+class NothingToReturn(Conflict):
+    """Everything of this order was returned already."""
+
+
+class DeliveredBeforePlaced(Invalid):
+    """An order cannot be delivered before it was placed."""

@@ -39,6 +39,8 @@ class Order(Row):
     paid_at: Mapped[datetime | None]
     payment_recorded_at: Mapped[datetime | None]
     paid_when_placed: Mapped[bool]
+    delivered_at: Mapped[datetime | None]
+    delivery_recorded_at: Mapped[datetime | None]
     cancelled_at: Mapped[datetime | None]
     imported: Mapped[bool]
     notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
@@ -57,5 +59,48 @@ class OrderLine(Row):
     line: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     sku: Mapped[str]
     category: Mapped[str | None]
+    quantity: Mapped[int] = mapped_column(Integer)
+    total_minor: Mapped[int]
+
+
+class OrderReturn(Row):
+    """That part of an order, or all of it, went back; a cancellation takes back everything, and is no return."""
+
+    __tablename__ = "order_returns"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
+        CheckConstraint("kind IN ('return', 'cancellation')", name="kind_known"),
+        CheckConstraint("total_minor >= 0", name="total_not_negative"),
+        Index("uq_order_returns_external_id", "program_id", "external_id", unique=True),
+        Index("ix_order_returns_order", "program_id", "order_id", "id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID]
+    external_id: Mapped[str | None]
+    content_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    kind: Mapped[str]
+    total_minor: Mapped[int]
+    reason: Mapped[str | None]
+    actor: Mapped[str]
+    returned_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
+
+
+class OrderReturnLine(Row):
+    """How many pieces of a line went back, and what they had cost."""
+
+    __tablename__ = "order_return_lines"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "return_id"], ["order_returns.program_id", "order_returns.id"]),
+        CheckConstraint("quantity >= 0", name="quantity_not_negative"),
+        CheckConstraint("total_minor >= 0", name="total_not_negative"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    return_id: Mapped[UUID] = mapped_column(primary_key=True)
+    line: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     quantity: Mapped[int] = mapped_column(Integer)
     total_minor: Mapped[int]

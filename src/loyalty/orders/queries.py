@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.db import insert_rows
 from loyalty.orders import models
-from loyalty.orders.errors import OrderNotFound
+from loyalty.orders.errors import OrderNotFound, ReturnNotFound
+from loyalty.orders.returning import NewReturn
 from loyalty.orders.rules import NewOrder, Recorded
 
 
@@ -124,6 +125,8 @@ def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
         "paid_at": order.placed_at if order.paid else None,
         "payment_recorded_at": order.recorded_at if order.paid else None,
         "paid_when_placed": order.paid,
+        "delivered_at": None,
+        "delivery_recorded_at": None,
         "cancelled_at": None,
         "imported": order.imported,
         "metadata": order.metadata,
@@ -146,3 +149,96 @@ async def _get(session: AsyncSession, query: Any) -> models.Order:
     if order is None:
         raise OrderNotFound
     return order
+
+
+async def insert_return(session: AsyncSession, made: NewReturn, *, program_id: UUID) -> bool:
+    """Record a return; False if its external id is there already (a parallel one is waited for)."""
+    added = await session.execute(
+        insert(models.OrderReturn)
+        .values(
+            program_id=program_id,
+            id=made.id,
+            order_id=made.order_id,
+            external_id=made.external_id,
+            content_digest=made.content_digest,
+            kind=str(made.kind),
+            total_minor=made.total_minor,
+            reason=made.reason,
+            actor=made.actor,
+            returned_at=made.returned_at,
+            recorded_at=made.recorded_at,
+            notes=made.metadata,
+        )
+        .on_conflict_do_nothing(index_elements=["program_id", "external_id"])
+        .returning(models.OrderReturn.id)
+    )
+    if added.first() is None:
+        return False
+    await insert_rows(
+        session,
+        models.OrderReturnLine,
+        [
+            {
+                "program_id": program_id,
+                "return_id": made.id,
+                "line": line.number,
+                "quantity": line.quantity,
+                "total_minor": line.total_minor,
+            }
+            for line in made.lines
+        ],
+    )
+    return True
+
+
+async def get_return(session: AsyncSession, *, program_id: UUID, return_id: UUID) -> models.OrderReturn:
+    made = models.OrderReturn
+    found = await session.execute(select(made).where(made.program_id == program_id, made.id == return_id))
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise ReturnNotFound
+    return row
+
+
+async def find_return(session: AsyncSession, *, program_id: UUID, external_id: str) -> models.OrderReturn | None:
+    made = models.OrderReturn
+    found = await session.execute(select(made).where(made.program_id == program_id, made.external_id == external_id))
+    return found.scalar_one_or_none()
+
+
+async def list_returns(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderReturn]:
+    made = models.OrderReturn
+    found = await session.execute(
+        select(made).where(made.program_id == program_id, made.order_id == order_id).order_by(made.id)
+    )
+    return list(found.scalars())
+
+
+async def list_return_lines(
+    session: AsyncSession, *, program_id: UUID, return_ids: Collection[UUID]
+) -> list[models.OrderReturnLine]:
+    line = models.OrderReturnLine
+    found = await session.execute(
+        select(line)
+        .where(line.program_id == program_id, line.return_id.in_(list(return_ids)))
+        .order_by(line.return_id, line.line)
+    )
+    return list(found.scalars())
+
+
+async def set_cancelled(session: AsyncSession, *, program_id: UUID, order_id: UUID, at: datetime) -> None:
+    await session.execute(
+        update(models.Order)
+        .where(models.Order.program_id == program_id, models.Order.id == order_id)
+        .values(cancelled_at=at)
+    )
+
+
+async def set_delivered(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, delivered_at: datetime, now: datetime
+) -> None:
+    await session.execute(
+        update(models.Order)
+        .where(models.Order.program_id == program_id, models.Order.id == order_id)
+        .values(delivered_at=delivered_at, delivery_recorded_at=now)
+    )

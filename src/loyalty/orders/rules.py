@@ -13,6 +13,7 @@ from loyalty.orders.errors import CurrencyNotAccepted, PlacedOutOfTime
 class OrderStatus(StrEnum):
     PLACED = "placed"
     PAID = "paid"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)

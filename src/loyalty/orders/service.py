@@ -8,8 +8,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core import ids, paging
 from loyalty.core.paging import Page
 from loyalty.orders import models, queries, rules
-from loyalty.orders.errors import OrderAlreadyPaid, OrderDiffers, PaidBeforePlaced
-from loyalty.orders.rules import NewOrder, Recorded
+from loyalty.orders.errors import (
+    DeliveredBeforePlaced,
+    OrderAlreadyDelivered,
+    OrderAlreadyPaid,
+    OrderCancelled,
+    OrderDiffers,
+    PaidBeforePlaced,
+    ReturnDiffers,
+    ReturnedBeforePlaced,
+)
+from loyalty.orders.returning import BoughtLine, NewReturn, ReturnKind
+from loyalty.orders.rules import Line, NewOrder, Recorded
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,8 @@ async def pay(
 ) -> models.Order:
     """Mark a placed order as paid, once; the order stays locked until the transaction ends."""
     order = await queries.lock_order(session, program_id=program_id, order_id=order_id)
+    if order.cancelled_at is not None:
+        raise OrderCancelled
     if order.paid_at is not None:
         raise OrderAlreadyPaid
     if paid_at < order.placed_at:
@@ -87,3 +99,83 @@ async def have_bought(
     return await queries.customers_with_paid_orders(
         session, program_id=program_id, customer_ids=customer_ids, other_than=other_than
     )
+
+
+async def deliver(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, delivered_at: datetime, now: datetime
+) -> models.Order:
+    """Mark an order as delivered, once; the order stays locked until the transaction ends."""
+    order = await queries.lock_order(session, program_id=program_id, order_id=order_id)
+    if order.cancelled_at is not None:
+        raise OrderCancelled
+    if order.delivered_at is not None:
+        raise OrderAlreadyDelivered
+    if delivered_at < order.placed_at:
+        raise DeliveredBeforePlaced
+    await queries.set_delivered(session, program_id=program_id, order_id=order_id, delivered_at=delivered_at, now=now)
+    return order
+
+
+async def lock(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, returned_at: datetime
+) -> tuple[models.Order, list[BoughtLine]]:
+    """Lock an order that something goes back of; return its lines with what went back before.
+
+    Raises OrderNotFound, OrderCancelled, ReturnedBeforePlaced.
+    """
+    order = await queries.lock_order(session, program_id=program_id, order_id=order_id)
+    if order.cancelled_at is not None:
+        raise OrderCancelled
+    if returned_at < order.placed_at:
+        raise ReturnedBeforePlaced
+    earlier = await queries.list_returns(session, program_id=program_id, order_id=order_id)
+    gone = await queries.list_return_lines(session, program_id=program_id, return_ids=[row.id for row in earlier])
+    lines = await queries.list_lines(session, program_id=program_id, order_id=order_id)
+    return order, [
+        BoughtLine(
+            own.line,
+            Line(own.sku, own.quantity, own.total_minor, own.category),
+            sum(line.quantity for line in gone if line.line == own.line),
+            sum(line.total_minor for line in gone if line.line == own.line),
+        )
+        for own in lines
+    ]
+
+
+async def take_back(session: AsyncSession, made: NewReturn, *, program_id: UUID) -> None:
+    """Record a return of an order that is locked; raises ReturnDiffers if its external id is another order's."""
+    if not await queries.insert_return(session, made, program_id=program_id):
+        there = await queries.find_return(session, program_id=program_id, external_id=str(made.external_id))
+        raise ReturnDiffers(return_id=ids.public("ret", there.id if there else made.id))
+    if made.kind is ReturnKind.CANCELLATION:
+        await queries.set_cancelled(session, program_id=program_id, order_id=made.order_id, at=made.returned_at)
+
+
+async def same_return(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, external_id: str | None, content_digest: bytes
+) -> UUID | None:
+    """Return the return recorded under this external id, if there is one; raises ReturnDiffers if it says other."""
+    there = None
+    if external_id is not None:
+        there = await queries.find_return(session, program_id=program_id, external_id=external_id)
+    if there is None:
+        return None
+    if there.order_id != order_id or there.content_digest != content_digest:
+        raise ReturnDiffers(return_id=ids.public("ret", there.id))
+    return there.id
+
+
+async def returns(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID
+) -> list[tuple[models.OrderReturn, list[models.OrderReturnLine]]]:
+    """Return what went back of an order, oldest first."""
+    found = await queries.list_returns(session, program_id=program_id, order_id=order_id)
+    lines = await queries.list_return_lines(session, program_id=program_id, return_ids=[row.id for row in found])
+    return [(row, [line for line in lines if line.return_id == row.id]) for row in found]
+
+
+async def get_return(
+    session: AsyncSession, *, program_id: UUID, return_id: UUID
+) -> tuple[models.OrderReturn, list[models.OrderReturnLine]]:
+    row = await queries.get_return(session, program_id=program_id, return_id=return_id)
+    return row, await queries.list_return_lines(session, program_id=program_id, return_ids=[row.id])

@@ -1,61 +1,53 @@
 """Wallets under lock, and everything decided about them that is still to be written."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from loyalty.core import ids
 from loyalty.points import rules
 from loyalty.points.errors import NotEnoughPoints
-from loyalty.points.rules import Account, EntryKind, Lot, Movement, Take, Wallet, WalletKey
+from loyalty.points.postings import EndedHold, Entry, Reversal
+from loyalty.points.rules import (
+    Account,
+    EntryKind,
+    Hold,
+    Lot,
+    Movement,
+    Reservation,
+    Source,
+    Take,
+    Wallet,
+    WalletKey,
+    earlier,
+)
+from loyalty.points.shelf import Due, Shelf, next_due, reborn
+from loyalty.programs.policies import Clawback, ExpiredLot, LotDates, end_of_day
+from loyalty.programs.rules import ProgramRules
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the ledger, as it will be written."""
-
-    id: UUID
-    wallet: WalletKey
-    version: int
-    movement: Movement
-    balance_after: int
-    available_after: int
-    source_id: UUID
-    corrects_id: UUID | None
-    occurred_at: datetime
-    recorded_at: datetime
-
-
-@dataclass(frozen=True)
-class NewLot:
-    """A lot to be written; `activated_at` None means that it waits for its source's event."""
-
-    id: UUID
-    wallet: WalletKey
-    entry_id: UUID
-    source_id: UUID
-    points: int
-    earned_at: datetime
-    activated_at: datetime | None
-    expires_at: datetime | None
+_ACTIVITY: Final = {EntryKind.EARN, EntryKind.REFERRAL, EntryKind.SPEND, EntryKind.HOLD, EntryKind.CAPTURE}
 
 
 class Book:
     """Decides movements of wallets that the caller has locked. Nothing is stored until the book is posted.
 
     `occurred_at` is when a fact happened; its entry is recorded at `now`, or at the wallet's newest entry where that is
-    later, so that time never runs backwards within a wallet. Who replays history moves `now` along.
+    later, so that time never runs backwards within a wallet. Who replays history moves `now` along. `lots` are those
+    that the decisions need: the caller makes them known.
     """
 
-    def __init__(self, wallets: Iterable[Wallet], *, now: datetime) -> None:
+    def __init__(self, wallets: Iterable[Wallet], *, now: datetime, rules: ProgramRules) -> None:
         self.now = now
+        self.rules = rules
         self.before = {wallet.key: wallet for wallet in wallets}
         self.wallets = dict(self.before)
         self.entries: list[Entry] = []
-        self.lots: list[NewLot] = []
         self.takes: list[tuple[UUID, Take]] = []
-        self.activated: list[tuple[UUID, datetime]] = []
+        self.new_holds: list[Hold] = []
+        self.ended_holds: list[EndedHold] = []
+        self.lots = Shelf()
 
     def award(
         self,
@@ -63,74 +55,353 @@ class Book:
         *,
         points: int,
         kind: EntryKind,
-        source_id: UUID,
+        source: Source,
         occurred_at: datetime,
+        origin: Account = Account.ISSUED,
         pending: bool = False,
-        expires_at: datetime | None = None,
+        activates_at: datetime | None = None,
+        dates: LotDates | None = None,
+        corrects_id: UUID | None = None,
     ) -> Entry:
-        """Credit points as a lot of their own, spendable at once or pending."""
-        target = Account.PENDING if pending else Account.AVAILABLE
-        entry = self._append(key, Movement(kind, Account.ISSUED, target, points), source_id, occurred_at)
-        activated_at = None if pending else entry.recorded_at
-        self.lots.append(NewLot(ids.new(), key, entry.id, source_id, points, occurred_at, activated_at, expires_at))
+        """Credit points as a lot of their own: spendable at once, from an instant on, or pending until an event.
+
+        Without `dates` the program's expiry says when it expires, counted from when it becomes spendable.
+        """
+        waits = pending or activates_at is not None
+        target = Account.PENDING if waits else Account.AVAILABLE
+        entry = self._append(key, Movement(kind, origin, target, points), source, occurred_at, corrects_id)
+        self._grant(entry, points, earned_at=occurred_at, waits=waits, activates_at=activates_at, dates=dates)
+        if not waits:
+            self._repay(key, source, occurred_at)
         return entry
 
-    def activate(self, key: WalletKey, lots: Sequence[Lot], *, source_id: UUID, occurred_at: datetime) -> Entry | None:
-        """Make pending lots spendable; None if none of them was pending."""
-        pending = [lot for lot in lots if lot.activated_at is None and lot.remaining > 0]
+    def activate(self, key: WalletKey, *, source: Source, occurred_at: datetime) -> Entry | None:
+        """Make a source's points spendable that wait for an event; None if there are none."""
+        waiting = [lot for lot in self.lots.of_source(key, source.id) if lot.waits_for_event]
+        pending = [lot for lot in waiting if lot.remaining > 0]
         if not pending:
             return None
         points = sum(lot.remaining for lot in pending)
         entry = self._append(
-            key, Movement(EntryKind.ACTIVATE, Account.PENDING, Account.AVAILABLE, points), source_id, occurred_at
+            key, Movement(EntryKind.ACTIVATE, Account.PENDING, Account.AVAILABLE, points), source, occurred_at
         )
-        self.activated.extend((lot.id, entry.recorded_at) for lot in pending)
+        for lot in pending:
+            self._start(lot, entry, from_=occurred_at)
+        self._repay(key, source, occurred_at)
         return entry
+
+    def schedule(self, key: WalletKey, *, source: Source, activates_at: datetime) -> None:
+        """Let a source's points that waited for an event become spendable at an instant."""
+        for lot in self.lots.of_source(key, source.id):
+            if lot.waits_for_event and lot.remaining > 0:
+                dates = self.rules.expiry.dates_from(activates_at, self.rules.zone)
+                self.lots.change(lot, activates_at=activates_at, expires_at=dates.expires_at, idle=dates.idle)
+                self._note_due(key, activates_at)
 
     def spend(
-        self, key: WalletKey, lots: Iterable[Lot], *, points: int, source_id: UUID, occurred_at: datetime
+        self,
+        key: WalletKey,
+        *,
+        points: int,
+        source: Source,
+        occurred_at: datetime,
+        kind: EntryKind = EntryKind.SPEND,
+        target: Account = Account.REDEEMED,
     ) -> Entry:
         """Take points from the lots that expire first; raises NotEnoughPoints."""
-        wallet = self.wallets[key]
-        if points > wallet.spendable:
-            raise NotEnoughPoints(spendable=wallet.spendable, requested=points)
-        takes = rules.take_first_expiring(lots, points=points, at=max(self.now, wallet.last_at))
-        entry = self._append(
-            key, Movement(EntryKind.SPEND, Account.AVAILABLE, Account.REDEEMED, points), source_id, occurred_at
-        )
-        self.takes.extend((entry.id, take) for take in takes)
+        takes = self._plan(key, points)
+        entry = self._append(key, Movement(kind, Account.AVAILABLE, target, points), source, occurred_at)
+        self._take(entry, takes)
         return entry
 
-    def restore(
-        self, key: WalletKey, takes: Sequence[Take], *, corrects_id: UUID, source_id: UUID, occurred_at: datetime
-    ) -> Entry:
-        """Undo a spend: put its points back into the very lots they came from."""
+    def restore(self, key: WalletKey, takes: Sequence[Take], *, corrects_id: UUID, source: Source) -> Entry:
+        """Undo the taking of points: put them back into the very lots they came from.
+
+        Points of a lot that has expired meanwhile go where the program's policy says.
+        """
         points = -sum(take.points for take in takes)
         entry = self._append(
             key,
             Movement(EntryKind.RESTORE, Account.REDEEMED, Account.AVAILABLE, points),
-            source_id,
-            occurred_at,
-            corrects_id=corrects_id,
+            source,
+            self.now,
+            corrects_id,
         )
-        self.takes.extend((entry.id, take) for take in rules.put_back(takes))
+        lapsed = 0
+        for take in takes:
+            if self._is_over(self.lots.get(take.lot_id)) and self.rules.expired_lot is not ExpiredLot.FORFEIT:
+                lapsed -= take.points
+            else:
+                self._take(entry, [Take(take.lot_id, -take.points)])
+        if lapsed:
+            self._grant(entry, lapsed, earned_at=self.now, dates=self._renewed(max(self.now, entry.recorded_at)))
+        self._forfeit_lapsed(key, takes, source)
+        self._repay(key, source, self.now)
         return entry
+
+    def hold(self, key: WalletKey, *, points: int, hold_id: UUID, expires_at: datetime, notes: dict[str, str]) -> Entry:
+        """Lock points for a time; raises NotEnoughPoints."""
+        source = rules.hold_source(hold_id)
+        takes = self._plan(key, points)
+        entry = self._append(key, Movement(EntryKind.HOLD, Account.AVAILABLE, Account.HELD, points), source, self.now)
+        for take in takes:
+            self.lots.change(self.lots.get(take.lot_id), reserved=self.lots.get(take.lot_id).reserved - take.points)
+        reservations = tuple(Reservation(take.lot_id, -take.points) for take in takes)
+        self.new_holds.append(Hold(hold_id, key, points, expires_at, reservations, notes))
+        self._note_due(key, expires_at)
+        return entry
+
+    def capture(self, hold: Hold, *, points: int, source: Source) -> Entry:
+        """Spend what a live hold has locked, in whole or part; the rest is released."""
+        entry = self._append(
+            hold.wallet, Movement(EntryKind.CAPTURE, Account.HELD, Account.REDEEMED, points), source, self.now
+        )
+        left = points
+        kept = []
+        for reservation in sorted(hold.reservations, key=lambda own: rules.first_expiring(self.lots.get(own.lot_id))):
+            part = min(left, reservation.points)
+            left -= part
+            if part:
+                lot = self.lots.get(reservation.lot_id)
+                self.lots.change(lot, reserved=lot.reserved - part)
+                self._take(entry, [Take(lot.id, -part)])
+            if part < reservation.points:
+                kept.append(Reservation(reservation.lot_id, reservation.points - part))
+        self._free(replace(hold, reservations=tuple(kept)), source, self.now)
+        self.ended_holds.append(EndedHold(hold.id, points, entry.recorded_at, "captured"))
+        return entry
+
+    def release(self, hold: Hold, *, source: Source, occurred_at: datetime, by: str = "released") -> None:
+        """Give a live hold's points back."""
+        self._free(hold, source, occurred_at)
+        self.ended_holds.append(EndedHold(hold.id, 0, occurred_at, by))
+
+    def reverse(
+        self, key: WalletKey, *, points: int, source: Source, occurred_at: datetime, earned_by: UUID, policy: Clawback
+    ) -> Reversal:
+        """Take back points that a source had earned.
+
+        First its own pending points; then by policy what is left of its own lots, then other free points,
+        first-expiring first; the rest is written off or owed. Held points are never touched.
+        """
+        own = self.lots.of_source(key, earned_by)
+        pending = self._reverse_from(key, [lot for lot in own if lot.is_pending], points, source, occurred_at)
+        if policy is Clawback.PENDING_ONLY:
+            return Reversal(pending)
+        begun = [lot for lot in self.lots.of(key) if not lot.is_pending]
+        theirs = sorted(begun, key=lambda lot: (lot.source.id != earned_by, *rules.first_expiring(lot)))
+        taken = self._reverse_from(key, theirs, points - pending, source, occurred_at)
+        rest = points - pending - taken
+        if rest == 0:
+            return Reversal(pending, taken)
+        owing = Movement(EntryKind.REVERSE, Account.DEBT, Account.REVERSED, rest)
+        entry = self._append(key, owing, source, occurred_at)
+        if policy is Clawback.ALLOW_DEBT:
+            return Reversal(pending, taken, owed=rest)
+        off = Movement(EntryKind.WRITE_OFF, Account.WRITTEN_OFF, Account.DEBT, rest)
+        self._append(key, off, source, occurred_at, entry.id)
+        return Reversal(pending, taken, written_off=rest)
+
+    def extend(self, lot: Lot, *, expires_at: datetime, source: Source) -> None:
+        """Move a lot's free points into a lot of the same origin with a later end."""
+        out = Movement(EntryKind.EXTEND, Account.AVAILABLE, Account.ADJUSTED, lot.free)
+        taken = self._append(lot.wallet, out, source, self.now)
+        self._take(taken, [Take(lot.id, -lot.free)])
+        back = Movement(EntryKind.EXTEND, Account.ADJUSTED, Account.AVAILABLE, lot.free)
+        entry = self._append(lot.wallet, back, source, self.now, taken.id)
+        self._put(reborn(lot, entry, lot.free, waits=False, expires_at=expires_at, idle=None))
+
+    def give(self, key: WalletKey, lots: Sequence[tuple[Lot, int]], *, kind: EntryKind, source: Source) -> None:
+        """Credit points that come out of another wallet, each part with the dates of the lot it comes from."""
+        for waits, target in ((True, Account.PENDING), (False, Account.AVAILABLE)):
+            parts = [(lot, points) for lot, points in lots if lot.is_pending is waits]
+            if not parts:
+                continue
+            total = sum(points for _, points in parts)
+            entry = self._append(key, Movement(kind, Account.TRANSFERRED, target, total), source, self.now)
+            for lot, points in parts:
+                self._put(reborn(lot, entry, points, waits=waits))
+        self._repay(key, source, self.now)
+
+    def taken_by(self, entry: Entry) -> list[tuple[Lot, int]]:
+        """Return which lots an entry of this book took points from, and how many."""
+        return [(self.lots.get(take.lot_id), -take.points) for entry_id, take in self.takes if entry_id == entry.id]
+
+    def settle(self, key: WalletKey, holds: Iterable[Hold]) -> None:
+        """Do what time has caused in a wallet, in order of time: end holds, activate lots, expire lots.
+
+        All of its lots with points or dates, and its live holds, must be known. Afterwards `next_due_at` is exact.
+        """
+        now = max(self.now, self.wallets[key].last_at)
+        live = {hold.id: hold for hold in holds}
+        reached: datetime | None = None
+        while (due := self._next_due(key, live.values())) is not None and due[0] <= now:
+            at, _, what = due
+            reached = at if reached is None else max(reached, at)
+            if isinstance(what, Hold):
+                self.release(what, source=rules.hold_source(what.id), occurred_at=reached, by="expired")
+                del live[what.id]
+            elif what.is_pending:
+                self._activate_one(what, reached)
+            else:
+                self._expire(what, reached)
+        upcoming = self._next_due(key, live.values())
+        self.wallets[key] = replace(self.wallets[key], next_due_at=upcoming[0] if upcoming else None)
 
     @property
     def moved(self) -> list[tuple[Wallet, Wallet]]:
         """The wallets that changed, as they were and as they are now."""
         return [(was, self.wallets[key]) for key, was in self.before.items() if self.wallets[key] != was]
 
+    def _plan(self, key: WalletKey, points: int) -> list[Take]:
+        wallet = self.wallets[key]
+        if points > wallet.spendable:
+            raise NotEnoughPoints(spendable=wallet.spendable, requested=points)
+        return rules.take_first_expiring(self.lots.of(key), points=points, at=max(self.now, wallet.last_at))
+
+    def _reverse_from(
+        self, key: WalletKey, lots: Sequence[Lot], points: int, source: Source, occurred_at: datetime
+    ) -> int:
+        """Take at most `points` from the free part of these lots, all pending or none; return how many."""
+        takes, left = [], points
+        for lot in lots:
+            part = min(lot.free, left)
+            if part > 0:
+                takes.append(Take(lot.id, -part))
+                left -= part
+        if not takes:
+            return 0
+        origin = Account.PENDING if lots[0].is_pending else Account.AVAILABLE
+        movement = Movement(EntryKind.REVERSE, origin, Account.REVERSED, points - left)
+        self._take(self._append(key, movement, source, occurred_at), takes)
+        return points - left
+
+    def _repay(self, key: WalletKey, source: Source, occurred_at: datetime) -> None:
+        """Let points that became spendable pay what is owed."""
+        wallet = self.wallets[key]
+        points = min(wallet.debt, wallet.available)
+        if points == 0:
+            return
+        # Whoever owes has nothing else available, so the points are those of lots that the book has just credited.
+        takes = rules.take_first_expiring(self.lots.of(key), points=points, at=None)
+        movement = Movement(EntryKind.REPAY, Account.AVAILABLE, Account.DEBT, points)
+        self._take(self._append(key, movement, source, occurred_at), takes)
+
+    def _free(self, hold: Hold, source: Source, occurred_at: datetime) -> None:
+        points = sum(reservation.points for reservation in hold.reservations)
+        if points == 0:
+            return
+        self._append(
+            hold.wallet, Movement(EntryKind.RELEASE, Account.HELD, Account.AVAILABLE, points), source, occurred_at
+        )
+        for reservation in hold.reservations:
+            lot = self.lots.get(reservation.lot_id)
+            self.lots.change(lot, reserved=lot.reserved - reservation.points)
+            self._note_due(hold.wallet, lot.ends_at(self.wallets[hold.wallet], self.rules.zone))
+        self._repay(hold.wallet, source, occurred_at)
+
+    def _activate_one(self, lot: Lot, at: datetime) -> None:
+        movement = Movement(EntryKind.ACTIVATE, Account.PENDING, Account.AVAILABLE, lot.remaining)
+        entry = self._append(lot.wallet, movement, lot.source, at)
+        self._start(lot, entry, from_=at)
+        self._repay(lot.wallet, lot.source, at)
+
+    def _expire(self, lot: Lot, at: datetime, *, kind: EntryKind = EntryKind.EXPIRE) -> None:
+        target = Account.EXPIRED if kind is EntryKind.EXPIRE else Account.FORFEITED
+        movement = Movement(kind, Account.AVAILABLE, target, lot.free)
+        self._take(self._append(lot.wallet, movement, lot.source, at), [Take(lot.id, -lot.free)])
+
+    def _forfeit_lapsed(self, key: WalletKey, takes: Sequence[Take], source: Source) -> None:
+        """Let points that came back to an expired lot go again, where that is the policy."""
+        for take in takes:
+            lot = self.lots.get(take.lot_id)
+            if self.rules.expired_lot is ExpiredLot.FORFEIT and self._is_over(lot) and lot.free > 0:
+                movement = Movement(EntryKind.FORFEIT, Account.AVAILABLE, Account.FORFEITED, lot.free)
+                self._take(self._append(key, movement, source, self.now), [Take(lot.id, -lot.free)])
+
+    def _renewed(self, now: datetime) -> LotDates:
+        """Return the dates of points whose own lot has expired: a time of grace, or those of a new lot."""
+        if self.rules.expired_lot is ExpiredLot.NEW_LOT:
+            return self.rules.expiry.dates_from(now, self.rules.zone)
+        last = now.astimezone(self.rules.zone).date() + timedelta(days=self.rules.grace_days)
+        return LotDates(end_of_day(last, self.rules.zone))
+
+    def _is_over(self, lot: Lot) -> bool:
+        ends_at = lot.ends_at(self.wallets[lot.wallet], self.rules.zone)
+        return ends_at is not None and ends_at <= max(self.now, self.wallets[lot.wallet].last_at)
+
+    def _next_due(self, key: WalletKey, holds: Iterable[Hold]) -> Due | None:
+        return next_due(self.lots.of(key), holds, self.wallets[key], self.rules.zone)
+
+    def _grant(
+        self,
+        entry: Entry,
+        points: int,
+        *,
+        earned_at: datetime,
+        waits: bool = False,
+        activates_at: datetime | None = None,
+        dates: LotDates | None = None,
+    ) -> None:
+        """Make the lot of a credit. One that waits for an event gets its dates when that happens."""
+        if dates is None:
+            waits_for_event = waits and activates_at is None
+            start = activates_at or earned_at
+            dates = LotDates() if waits_for_event else self.rules.expiry.dates_from(start, self.rules.zone)
+        self._put(
+            Lot(
+                id=ids.new(),
+                wallet=entry.wallet,
+                entry_id=entry.id,
+                source=entry.source,
+                granted=points,
+                remaining=points,
+                reserved=0,
+                earned_at=earned_at,
+                activates_at=activates_at,
+                activated_at=None if waits else entry.recorded_at,
+                expires_at=dates.expires_at,
+                idle=dates.idle,
+            )
+        )
+
+    def _start(self, lot: Lot, entry: Entry, *, from_: datetime) -> None:
+        """Let a pending lot be spendable; one that waited for an event has its dates counted from there."""
+        if lot.activates_at is None and lot.expires_at is None and lot.idle is None:
+            dates = self.rules.expiry.dates_from(from_, self.rules.zone)
+            lot = self.lots.change(lot, expires_at=dates.expires_at, idle=dates.idle)
+        lot = self.lots.change(lot, activated_at=entry.recorded_at)
+        self._note_due(lot.wallet, lot.ends_at(self.wallets[lot.wallet], self.rules.zone))
+
+    def _put(self, lot: Lot) -> None:
+        self.lots.put(lot)
+        ends_at = lot.ends_at(self.wallets[lot.wallet], self.rules.zone)
+        self._note_due(lot.wallet, lot.activates_at if lot.is_pending else ends_at)
+
+    def _take(self, entry: Entry, takes: Iterable[Take]) -> None:
+        for take in takes:
+            lot = self.lots.get(take.lot_id)
+            self.lots.change(lot, remaining=lot.remaining + take.points)
+            self.takes.append((entry.id, take))
+            if take.points > 0:
+                self._note_due(lot.wallet, lot.ends_at(self.wallets[lot.wallet], self.rules.zone))
+
+    def _note_due(self, key: WalletKey, instant: datetime | None) -> None:
+        wallet = self.wallets[key]
+        self.wallets[key] = replace(wallet, next_due_at=earlier(wallet.next_due_at, instant))
+
     def _append(
         self,
         key: WalletKey,
         movement: Movement,
-        source_id: UUID,
+        source: Source,
         occurred_at: datetime,
         corrects_id: UUID | None = None,
     ) -> Entry:
         was = self.wallets[key]
         now = rules.move(was, movement, at=max(self.now, was.last_at))
+        if movement.kind in _ACTIVITY:
+            now = replace(now, active_at=max(occurred_at, was.active_at or occurred_at))
         entry = Entry(
             ids.new(),
             key,
@@ -138,7 +409,7 @@ class Book:
             movement,
             now.balance,
             now.available,
-            source_id,
+            source,
             corrects_id,
             occurred_at,
             now.last_at,

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from loyalty.core.errors import Conflict
+from loyalty.core.errors import Conflict, NotFound
 
 
 @dataclass(eq=False, kw_only=True)
@@ -13,3 +13,26 @@ class NotEnoughPoints(Conflict):
 
 class BalanceOutOfBounds(Conflict):
     """A balance cannot pass 2^53 - 1 points."""
+
+
+class HoldNotFound(NotFound):
+    """There is no such hold in this program."""
+
+
+@dataclass(eq=False, kw_only=True)
+class HoldEnded(Conflict):
+    """This hold is over: captured, released or expired."""
+
+    ended_by: str
+
+
+@dataclass(eq=False, kw_only=True)
+class CaptureExceedsHold(Conflict):
+    """A capture cannot take more points than its hold has locked."""
+
+    held: int
+    requested: int
+
+
+class LotNotFound(NotFound):
+    """There is no such lot in this program."""

@@ -1,28 +1,42 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
-from loyalty.points.rules import Account, EntryKind
+from loyalty.points.rules import MOVES, Account, EntryKind
 
 
 def _one_of(column: str, values: type[EntryKind] | type[Account]) -> str:
     return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
 
+def _moves() -> str:
+    """Say between which accounts each kind moves points."""
+    return " OR ".join(
+        f"(kind = {kind.value!r} AND from_account IN ({_listed(sources)}) AND to_account IN ({_listed(targets)}))"
+        for kind, moves in MOVES.items()
+        for sources, targets in moves
+    )
+
+
+def _listed(accounts: tuple[Account, ...]) -> str:
+    return ", ".join(repr(account.value) for account in accounts)
+
+
 class Wallet(Row):
     """A member's balances in one unit: a cache of the entries, and the row that every movement locks.
 
-    `last_at` is the instant of the newest entry: time never runs backwards in a wallet. `next_due_at` is when its next
-    lot activates or expires by date.
+    `last_at` is the instant of the newest entry: time never runs backwards in a wallet. Nothing is due in it before
+    `next_due_at`. `active_at` is when points were last earned or spent. Who owes has nothing to spend.
     """
 
     __tablename__ = "wallets"
     __table_args__ = (
         ForeignKeyConstraint(["program_id", "member_id"], ["members.program_id", "members.id"]),
         CheckConstraint("pending >= 0 AND available >= 0 AND held >= 0 AND debt >= 0", name="nothing_negative"),
+        CheckConstraint("debt = 0 OR available = 0", name="debt_is_paid_first"),
         CheckConstraint("version >= 0", name="version_not_negative"),
         Index("ix_wallets_due", "program_id", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 70}},
@@ -38,6 +52,7 @@ class Wallet(Row):
     version: Mapped[int]
     last_at: Mapped[datetime]
     next_due_at: Mapped[datetime | None]
+    active_at: Mapped[datetime | None]
 
 
 class Entry(Row):
@@ -57,6 +72,7 @@ class Entry(Row):
         CheckConstraint(_one_of("from_account", Account), name="from_account_known"),
         CheckConstraint(_one_of("to_account", Account), name="to_account_known"),
         CheckConstraint(_one_of("kind", EntryKind), name="kind_known"),
+        CheckConstraint(_moves(), name="kind_fits_accounts"),
         Index("uq_entries_version", "program_id", "member_id", "unit", "version", unique=True),
         Index("ix_entries_source", "program_id", "source_id"),
     )
@@ -72,6 +88,7 @@ class Entry(Row):
     points: Mapped[int]
     balance_after: Mapped[int]
     available_after: Mapped[int]
+    source_type: Mapped[str | None]
     source_id: Mapped[UUID]
     corrects_id: Mapped[UUID | None]
     occurred_at: Mapped[datetime]
@@ -79,7 +96,11 @@ class Entry(Row):
 
 
 class Lot(Row):
-    """Points credited together, with their own activation and expiry. `remaining` falls as they are spent."""
+    """Points credited together, with their own activation and expiry. `remaining` falls as they are spent.
+
+    Not activated, they wait for `activates_at` or, without it, for an event. They expire at `expires_at`, or once the
+    wallet was idle for `idle_days` or `idle_months`.
+    """
 
     __tablename__ = "lots"
     __table_args__ = (
@@ -89,6 +110,7 @@ class Lot(Row):
         CheckConstraint("remaining BETWEEN 0 AND granted", name="remaining_in_bounds"),
         CheckConstraint("reserved BETWEEN 0 AND remaining", name="reserved_in_bounds"),
         CheckConstraint("expires_at IS NULL OR expires_at > earned_at", name="expires_after_earned"),
+        CheckConstraint("num_nonnulls(expires_at, nullif(idle_days + idle_months, 0)) < 2", name="one_way_to_expire"),
         Index(
             "ix_lots_spendable",
             "program_id",
@@ -107,13 +129,17 @@ class Lot(Row):
     member_id: Mapped[UUID]
     unit: Mapped[str]
     entry_id: Mapped[UUID]
+    source_type: Mapped[str] = mapped_column(server_default="ord")
     source_id: Mapped[UUID]
     granted: Mapped[int]
     remaining: Mapped[int]
     reserved: Mapped[int]
     earned_at: Mapped[datetime]
+    activates_at: Mapped[datetime | None]
     activated_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
+    idle_days: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    idle_months: Mapped[int] = mapped_column(SmallInteger, server_default="0")
 
 
 class Allocation(Row):
@@ -133,7 +159,10 @@ class Allocation(Row):
 
 
 class Hold(Row):
-    """Points locked across all carts until captured, released, or past `expires_at`; its reservations name the lots."""
+    """Points locked across all carts until captured, released, or past `expires_at`; its reservations name the lots.
+
+    A hold ends once: captured, which takes `captured` of its points and frees the rest, released, or expired.
+    """
 
     __tablename__ = "holds"
     __table_args__ = (
@@ -143,6 +172,9 @@ class Hold(Row):
         CheckConstraint("points > 0", name="points_positive"),
         CheckConstraint("captured BETWEEN 0 AND points", name="captured_in_bounds"),
         CheckConstraint("expires_at > created_at", name="expires_after_created"),
+        CheckConstraint("ended_by IN ('captured', 'released', 'expired')", name="ended_by_known"),
+        CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended_says_how"),
+        CheckConstraint("(captured > 0) = (ended_by IS NOT DISTINCT FROM 'captured')", name="captured_is_ended"),
         Index("ix_holds_live", "program_id", "member_id", "unit", postgresql_where=text("ended_at IS NULL")),
     )
 
@@ -155,6 +187,8 @@ class Hold(Row):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
+    notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
 
 
 class HoldReservation(Row):

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.db import insert_rows
 from loyalty.points import models
-from loyalty.points.book import Entry, NewLot
-from loyalty.points.rules import Lot, Take, Wallet, WalletKey
+from loyalty.points.postings import Entry
+from loyalty.points.rules import Wallet, WalletKey
 
 
 async def insert_wallets(session: AsyncSession, keys: Collection[WalletKey], *, now: datetime) -> None:
@@ -90,41 +90,23 @@ async def find_richest_member(session: AsyncSession, *, program_id: UUID, unit: 
     return found.scalar_one_or_none()
 
 
-async def list_spendable_lots(session: AsyncSession, key: WalletKey, *, points: int, at: datetime) -> list[Lot]:
-    """Return the first-expiring lots that together cover `points`, or all there are."""
-    lot = models.Lot
-    free = lot.remaining - lot.reserved
-    before = func.sum(free).over(order_by=(lot.expires_at.asc().nulls_last(), lot.id)) - free
-    candidates = (
-        select(*_LOT_COLUMNS, before.label("before"))
-        .where(*_of(lot, key), lot.remaining > 0, lot.activated_at.is_not(None))
-        .where(lot.expires_at.is_(None) | (lot.expires_at > at))
-        .subquery()
-    )
-    found = await session.execute(select(candidates).where(candidates.c.before < points))
-    return [Lot(*row[:5]) for row in found]
-
-
-async def list_lots_of_source(
-    session: AsyncSession, *, program_id: UUID, source_id: UUID
-) -> list[tuple[WalletKey, Lot]]:
-    lot = models.Lot
+async def list_due_wallets(session: AsyncSession, *, program_id: UUID, now: datetime, limit: int) -> list[WalletKey]:
+    """Return wallets in which something may be due, the longest waiting first."""
+    wallet = models.Wallet
     found = await session.execute(
-        select(*_LOT_COLUMNS, lot.member_id, lot.unit)
-        .where(lot.program_id == program_id, lot.source_id == source_id)
-        .order_by(lot.id)
+        select(wallet.program_id, wallet.member_id, wallet.unit)
+        .where(wallet.program_id == program_id, wallet.next_due_at <= now)
+        .order_by(wallet.next_due_at, wallet.member_id)
+        .limit(limit)
     )
-    return [(WalletKey(program_id, row[5], row[6]), Lot(*row[:5])) for row in found]
+    return [WalletKey(*row) for row in found]
 
 
-async def list_takes(session: AsyncSession, *, program_id: UUID, entry_id: UUID) -> list[Take]:
-    allocation = models.Allocation
-    found = await session.execute(
-        select(allocation.lot_id, allocation.points)
-        .where(allocation.program_id == program_id, allocation.entry_id == entry_id)
-        .order_by(allocation.lot_id)
-    )
-    return [Take(*row) for row in found]
+async def find_next_due(session: AsyncSession, *, program_id: UUID) -> datetime | None:
+    """Return before when nothing is due in any wallet of a program."""
+    wallet = models.Wallet
+    query = select(func.min(wallet.next_due_at)).where(wallet.program_id == program_id)
+    return (await session.execute(query)).scalar_one()
 
 
 async def append_entries(session: AsyncSession, entries: Sequence[Entry]) -> None:
@@ -144,81 +126,14 @@ async def append_entries(session: AsyncSession, entries: Sequence[Entry]) -> Non
                 "points": entry.movement.points,
                 "balance_after": entry.balance_after,
                 "available_after": entry.available_after,
-                "source_id": entry.source_id,
+                "source_type": str(entry.source.kind),
+                "source_id": entry.source.id,
                 "corrects_id": entry.corrects_id,
                 "occurred_at": entry.occurred_at,
                 "recorded_at": entry.recorded_at,
             }
             for entry in entries
         ],
-    )
-
-
-async def insert_lots(session: AsyncSession, lots: Sequence[NewLot]) -> None:
-    await insert_rows(
-        session,
-        models.Lot,
-        [
-            {
-                "program_id": lot.wallet.program_id,
-                "id": lot.id,
-                "member_id": lot.wallet.member_id,
-                "unit": lot.wallet.unit,
-                "entry_id": lot.entry_id,
-                "source_id": lot.source_id,
-                "granted": lot.points,
-                "remaining": lot.points,
-                "reserved": 0,
-                "earned_at": lot.earned_at,
-                "activated_at": lot.activated_at,
-                "expires_at": lot.expires_at,
-            }
-            for lot in lots
-        ],
-    )
-
-
-async def append_takes(session: AsyncSession, *, program_id: UUID, takes: Sequence[tuple[UUID, Take]]) -> None:
-    """Record which lots the entries touched, and change what remains in them."""
-    if not takes:
-        return
-    await insert_rows(
-        session,
-        models.Allocation,
-        [
-            {"program_id": program_id, "entry_id": entry_id, "lot_id": take.lot_id, "points": take.points}
-            for entry_id, take in takes
-        ],
-    )
-    totals: dict[UUID, int] = {}
-    for _, take in takes:
-        totals[take.lot_id] = totals.get(take.lot_id, 0) + take.points
-    await session.execute(
-        text(
-            """
-            UPDATE lots SET remaining = lots.remaining + change.points
-            FROM unnest(:lot_ids, :points) AS change (lot_id, points)
-            WHERE lots.program_id = :program_id AND lots.id = change.lot_id
-            """
-        ).bindparams(bindparam("lot_ids", type_=ARRAY(Uuid())), bindparam("points", type_=ARRAY(BigInteger()))),
-        {"program_id": program_id, "lot_ids": list(totals), "points": list(totals.values())},
-    )
-
-
-async def activate_lots(session: AsyncSession, *, program_id: UUID, lots: Sequence[tuple[UUID, datetime]]) -> None:
-    if not lots:
-        return
-    await session.execute(
-        text(
-            """
-            UPDATE lots SET activated_at = change.at
-            FROM unnest(:lot_ids, :instants) AS change (lot_id, at)
-            WHERE lots.program_id = :program_id AND lots.id = change.lot_id
-            """
-        ).bindparams(
-            bindparam("lot_ids", type_=ARRAY(Uuid())), bindparam("instants", type_=ARRAY(DateTime(timezone=True)))
-        ),
-        {"program_id": program_id, "lot_ids": [lot for lot, _ in lots], "instants": [at for _, at in lots]},
     )
 
 
@@ -231,9 +146,10 @@ async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wa
         text(
             """
             UPDATE wallets SET pending = new.pending, available = new.available, held = new.held, debt = new.debt,
-                version = new.version, last_at = new.last_at
-            FROM unnest(:member_ids, :units, :were, :pending, :available, :held, :debt, :versions, :last_at)
-                AS new (member_id, unit, was, pending, available, held, debt, version, last_at)
+                version = new.version, last_at = new.last_at, next_due_at = new.next_due_at, active_at = new.active_at
+            FROM unnest(:member_ids, :units, :were, :pending, :available, :held, :debt, :versions, :last_at,
+                :next_due_at, :active_at)
+                AS new (member_id, unit, was, pending, available, held, debt, version, last_at, next_due_at, active_at)
             WHERE wallets.program_id = :program_id AND wallets.member_id = new.member_id AND wallets.unit = new.unit
                 AND wallets.version = new.was
             RETURNING 1
@@ -241,7 +157,10 @@ async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wa
         ).bindparams(
             bindparam("member_ids", type_=ARRAY(Uuid())),
             bindparam("units", type_=ARRAY(Text())),
-            bindparam("last_at", type_=ARRAY(DateTime(timezone=True))),
+            *(
+                bindparam(name, type_=ARRAY(DateTime(timezone=True)))
+                for name in ("last_at", "next_due_at", "active_at")
+            ),
             *(
                 bindparam(name, type_=ARRAY(BigInteger()))
                 for name in ("were", "pending", "available", "held", "debt", "versions")
@@ -258,6 +177,8 @@ async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wa
             "debt": [wallet.debt for wallet in wallets],
             "versions": [wallet.version for wallet in wallets],
             "last_at": [wallet.last_at for wallet in wallets],
+            "next_due_at": [wallet.next_due_at for wallet in wallets],
+            "active_at": [wallet.active_at for wallet in wallets],
         },
     )
     return len(result.all())
@@ -298,13 +219,8 @@ _WALLET_COLUMNS: tuple[Any, ...] = (
     models.Wallet.debt,
     models.Wallet.version,
     models.Wallet.last_at,
-)
-_LOT_COLUMNS: tuple[Any, ...] = (
-    models.Lot.id,
-    models.Lot.remaining,
-    models.Lot.reserved,
-    models.Lot.expires_at,
-    models.Lot.activated_at,
+    models.Wallet.next_due_at,
+    models.Wallet.active_at,
 )
 
 

@@ -3,7 +3,7 @@ from typing import Annotated
 from litestar import Controller, get
 from litestar.params import FromPath, QueryParameter
 
-from loyalty.access.guards import Caller
+from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
@@ -14,9 +14,11 @@ from loyalty.points import service as points
 from loyalty.points.rules import WalletKey
 from loyalty.points.schemas import (
     EntryPage,
+    LotPage,
     VerificationOut,
     WalletList,
     entry_page,
+    lot_page,
     verification_out,
     wallet_out,
 )
@@ -36,12 +38,12 @@ class PointRoutes(Controller):
         scope=Scope.POINTS_READ,
         responses=problems(403, 404),
     )
-    async def wallets(self, member_id: FromPath[str], caller: Caller, session: Session) -> WalletList:
+    async def wallets(self, member_id: FromPath[str], caller: Caller, session: Session, now: Now) -> WalletList:
         """Read a member's balances."""
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
-        found = await points.wallets(session, program_id=caller.program.id, member_id=parsed)
-        return WalletList([wallet_out(wallet) for wallet in found])
+        found = await points.wallets(session, program=caller.program, member_id=parsed, now=now)
+        return WalletList([wallet_out(view) for view in found])
 
     @get(
         "/members/{member_id:str}/entries",
@@ -63,6 +65,27 @@ class PointRoutes(Controller):
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
         key = WalletKey(caller.program.id, parsed, unit or caller.program.rules.unit)
         return entry_page(await points.entries(session, key=key, cursor=cursor, limit=limit))
+
+    @get(
+        "/members/{member_id:str}/lots",
+        operation_id="list_member_lots",
+        scope=Scope.POINTS_READ,
+        responses=problems(403, 404),
+    )
+    async def lots(
+        self,
+        member_id: FromPath[str],
+        caller: Caller,
+        session: Session,
+        unit: UnitParameter = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> LotPage:
+        """List a wallet's lots with their dates, the newest first."""
+        parsed = member_id_of(member_id)
+        await members.standing(session, program_id=caller.program.id, member_id=parsed)
+        key = WalletKey(caller.program.id, parsed, unit or caller.program.rules.unit)
+        return lot_page(await points.lots(session, program=caller.program, key=key, cursor=cursor, limit=limit))
 
     @get(
         "/ledger/verification", operation_id="get_ledger_verification", scope=Scope.POINTS_READ, responses=problems(403)

@@ -1,13 +1,15 @@
 """Double entry in points: accounts, balances, lots, and how one movement changes them."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from loyalty.points.errors import BalanceOutOfBounds, NotEnoughPoints
+from loyalty.programs.policies import Period, idle_until
 
 MAX_POINTS: Final = 2**53 - 1
 
@@ -15,7 +17,7 @@ MAX_POINTS: Final = 2**53 - 1
 class Account(StrEnum):
     """Where points can be. The first four are a wallet's own.
 
-    The others are the program's, derived and never stored as balances.
+    The others are the program's, derived and never stored as balances. `transferred` sums to zero over a program.
     """
 
     PENDING = "pending"
@@ -30,6 +32,7 @@ class Account(StrEnum):
     ADJUSTED = "adjusted"
     FORFEITED = "forfeited"
     WRITTEN_OFF = "written_off"
+    TRANSFERRED = "transferred"
 
 
 class EntryKind(StrEnum):
@@ -38,6 +41,38 @@ class EntryKind(StrEnum):
     ACTIVATE = "activate"
     SPEND = "spend"
     RESTORE = "restore"
+    EXPIRE = "expire"
+    REINSTATE = "reinstate"
+    EXTEND = "extend"
+    HOLD = "hold"
+    CAPTURE = "capture"
+    RELEASE = "release"
+    REVERSE = "reverse"
+    REPAY = "repay"
+    WRITE_OFF = "write_off"
+    FORFEIT = "forfeit"
+    ADJUST = "adjust"
+    TRANSFER = "transfer"
+    MERGE = "merge"
+
+
+class SourceKind(StrEnum):
+    """What an entry stands for: the prefix of its public id."""
+
+    ORDER = "ord"
+    RETURN = "ret"
+    REFERRAL = "ref"
+    REDEMPTION = "red"
+    HOLD = "hld"
+    ADJUSTMENT = "adj"
+    TRANSFER = "trf"
+    MERGE = "mrg"
+
+
+@dataclass(frozen=True)
+class Source:
+    kind: SourceKind
+    id: UUID
 
 
 @dataclass(frozen=True, order=True)
@@ -51,7 +86,11 @@ class WalletKey:
 
 @dataclass(frozen=True)
 class Wallet:
-    """Balances under lock. `debt` counts what is owed, as a positive number."""
+    """Balances under lock. `debt` counts what is owed, as a positive number.
+
+    `active_at` is when points were last earned or spent. Nothing is due in the wallet before `next_due_at`, which may
+    lie earlier than what is due next, and is null when nothing ever is.
+    """
 
     key: WalletKey
     pending: int
@@ -60,6 +99,8 @@ class Wallet:
     debt: int
     version: int
     last_at: datetime
+    next_due_at: datetime | None = None
+    active_at: datetime | None = None
 
     @property
     def balance(self) -> int:
@@ -69,23 +110,71 @@ class Wallet:
     def spendable(self) -> int:
         return max(0, self.available - self.debt)
 
+    def is_due(self, now: datetime) -> bool:
+        return self.next_due_at is not None and self.next_due_at <= now
+
 
 @dataclass(frozen=True)
 class Lot:
-    """Points credited together. `free` are those that no hold has reserved."""
+    """Points credited together. `reserved` of the remaining ones are held; `free` are those that are not.
+
+    A lot that is not activated waits for `activates_at`, or without one for an event. It expires at `expires_at`, or
+    once its wallet was idle for `idle`.
+    """
 
     id: UUID
+    wallet: WalletKey
+    entry_id: UUID
+    source: Source
+    granted: int
     remaining: int
     reserved: int
-    expires_at: datetime | None
-    activated_at: datetime | None
+    earned_at: datetime
+    activates_at: datetime | None = None
+    activated_at: datetime | None = None
+    expires_at: datetime | None = None
+    idle: Period | None = None
 
     @property
     def free(self) -> int:
         return self.remaining - self.reserved
 
-    def spendable_at(self, instant: datetime) -> bool:
-        return self.activated_at is not None and (self.expires_at is None or self.expires_at > instant)
+    @property
+    def is_pending(self) -> bool:
+        return self.activated_at is None
+
+    @property
+    def waits_for_event(self) -> bool:
+        return self.is_pending and self.activates_at is None
+
+    def spendable_at(self, instant: datetime | None) -> bool:
+        ended = instant is not None and self.expires_at is not None and self.expires_at <= instant
+        return not self.is_pending and not ended
+
+    def ends_at(self, wallet: Wallet, zone: ZoneInfo) -> datetime | None:
+        """Return when the lot expires as things stand; idleness counts from its beginning or any activity since."""
+        if self.idle is not None:
+            began = self.activates_at or self.activated_at or self.earned_at
+            return idle_until(max(wallet.active_at or began, began), self.idle, zone)
+        return self.expires_at
+
+
+@dataclass(frozen=True)
+class Reservation:
+    lot_id: UUID
+    points: int
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Points locked across all carts until captured, released, or past `expires_at`."""
+
+    id: UUID
+    wallet: WalletKey
+    points: int
+    expires_at: datetime
+    reservations: tuple[Reservation, ...]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,28 +202,28 @@ def move(wallet: Wallet, movement: Movement, *, at: datetime) -> Wallet:
         **{
             account.value: getattr(wallet, account.value) + delta
             for account, delta in _deltas(movement).items()
-            if account in _WALLET_ACCOUNTS
+            if account in WALLET_ACCOUNTS
         },
         version=wallet.version + 1,
         last_at=at,
     )
     if changed.available < 0:
         raise NotEnoughPoints(spendable=wallet.spendable, requested=movement.points)
-    within = all(0 <= getattr(changed, account.value) <= MAX_POINTS for account in _WALLET_ACCOUNTS)
+    within = all(0 <= getattr(changed, account.value) <= MAX_POINTS for account in WALLET_ACCOUNTS)
     if not within or abs(changed.balance) > MAX_POINTS:
         raise BalanceOutOfBounds
     return changed
 
 
-def take_first_expiring(lots: Iterable[Lot], *, points: int, at: datetime) -> list[Take]:
+def take_first_expiring(lots: Iterable[Lot], *, points: int, at: datetime | None) -> list[Take]:
     """Take points from the lots that expire first, never-expiring ones last, ties by id.
 
-    What is expired at `at` is not touched.
+    What is expired at `at` is not touched; without it, every lot that has begun is good.
     Raises NotEnoughPoints when the free points of spendable lots do not suffice.
     """
     takes: list[Take] = []
     wanted = points
-    for lot in sorted(lots, key=_first_expiring):
+    for lot in sorted(lots, key=first_expiring):
         if wanted == 0:
             break
         part = min(lot.free, wanted) if lot.spendable_at(at) else 0
@@ -146,12 +235,12 @@ def take_first_expiring(lots: Iterable[Lot], *, points: int, at: datetime) -> li
     return takes
 
 
-def put_back(takes: Sequence[Take]) -> list[Take]:
-    """Return what undoes these takes, into the very lots they came from."""
-    return [Take(take.lot_id, -take.points) for take in takes]
+def earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the earlier of two instants, where null is never."""
+    return min((instant for instant in (one, other) if instant is not None), default=None)
 
 
-_WALLET_ACCOUNTS: Final = (Account.PENDING, Account.AVAILABLE, Account.HELD, Account.DEBT)
+WALLET_ACCOUNTS: Final = (Account.PENDING, Account.AVAILABLE, Account.HELD, Account.DEBT)
 
 
 def _deltas(movement: Movement) -> dict[Account, int]:
@@ -160,5 +249,42 @@ def _deltas(movement: Movement) -> dict[Account, int]:
     return {account: -delta if account is Account.DEBT else delta for account, delta in signed.items()}
 
 
-def _first_expiring(lot: Lot) -> tuple[bool, float, UUID]:
+def first_expiring(lot: Lot) -> tuple[bool, float, UUID]:
     return (lot.expires_at is None, lot.expires_at.timestamp() if lot.expires_at else 0.0, lot.id)
+
+
+def hold_source(hold_id: UUID) -> Source:
+    return Source(SourceKind.HOLD, hold_id)
+
+
+_SPENDABLE_OR_NOT: Final = (Account.PENDING, Account.AVAILABLE)
+MOVES: Final[dict[EntryKind, tuple[tuple[tuple[Account, ...], tuple[Account, ...]], ...]]] = {
+    EntryKind.EARN: (((Account.ISSUED,), _SPENDABLE_OR_NOT),),
+    EntryKind.REFERRAL: (((Account.ISSUED,), _SPENDABLE_OR_NOT),),
+    EntryKind.ACTIVATE: (((Account.PENDING,), (Account.AVAILABLE,)),),
+    EntryKind.SPEND: (((Account.AVAILABLE,), (Account.REDEEMED,)),),
+    EntryKind.RESTORE: (((Account.REDEEMED,), (Account.AVAILABLE,)),),
+    EntryKind.EXPIRE: (((Account.AVAILABLE,), (Account.EXPIRED,)),),
+    EntryKind.REINSTATE: (((Account.EXPIRED,), (Account.AVAILABLE,)),),
+    EntryKind.EXTEND: (((Account.AVAILABLE,), (Account.ADJUSTED,)), ((Account.ADJUSTED,), (Account.AVAILABLE,))),
+    EntryKind.HOLD: (((Account.AVAILABLE,), (Account.HELD,)),),
+    EntryKind.CAPTURE: (((Account.HELD,), (Account.REDEEMED,)),),
+    EntryKind.RELEASE: (((Account.HELD,), (Account.AVAILABLE,)),),
+    EntryKind.REVERSE: (((*_SPENDABLE_OR_NOT, Account.DEBT), (Account.REVERSED,)),),
+    EntryKind.REPAY: (((Account.AVAILABLE,), (Account.DEBT,)),),
+    EntryKind.WRITE_OFF: (((Account.WRITTEN_OFF,), (Account.DEBT,)),),
+    EntryKind.FORFEIT: (((Account.AVAILABLE,), (Account.FORFEITED,)),),
+    EntryKind.ADJUST: (
+        ((Account.AVAILABLE,), (Account.ADJUSTED,)),
+        ((Account.ADJUSTED, Account.OPENING), _SPENDABLE_OR_NOT),
+    ),
+    EntryKind.TRANSFER: (
+        ((Account.AVAILABLE,), (Account.TRANSFERRED,)),
+        ((Account.TRANSFERRED,), (Account.AVAILABLE,)),
+    ),
+    EntryKind.MERGE: (
+        ((*_SPENDABLE_OR_NOT, Account.DEBT), (Account.TRANSFERRED,)),
+        ((Account.TRANSFERRED,), (*_SPENDABLE_OR_NOT, Account.DEBT)),
+    ),
+}
+"""Between which accounts each kind of entry moves points; the database holds the ledger to it."""

@@ -1,17 +1,25 @@
+from datetime import datetime
+
 import msgspec
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.paging import Page
 from loyalty.points.models import Entry
-from loyalty.points.rules import Wallet
-from loyalty.points.service import Verification
+from loyalty.points.rules import Lot
+from loyalty.points.service import Verification, View, source_of
+
+
+class DatedPointsOut(msgspec.Struct):
+    at: str
+    points: int
 
 
 class WalletOut(msgspec.Struct):
     """A member's balances in one unit: `balance` = pending + available + held - debt.
 
-    `spendable` is what a redemption can take.
+    `spendable` is what a redemption can take. `expiring` and `starting` are the next points to expire, and to become
+    spendable, five dates at most.
     """
 
     unit: str
@@ -22,6 +30,8 @@ class WalletOut(msgspec.Struct):
     debt: int
     spendable: int
     version: int
+    expiring: list[DatedPointsOut]
+    starting: list[DatedPointsOut]
 
 
 class WalletList(msgspec.Struct):
@@ -52,6 +62,31 @@ class EntryPage(msgspec.Struct):
     next_cursor: str | None
 
 
+class LotOut(msgspec.Struct):
+    """Points credited together: `remaining` of `granted` are left, `reserved` of them held.
+
+    `source_id` is what they were credited for. They wait until `activates_at`, or without it for an event, while
+    `activated_at` is null; `expires_at` is as things stand, null never.
+    """
+
+    id: str
+    unit: str
+    source_id: str
+    granted: int
+    remaining: int
+    reserved: int
+    earned_at: str
+    activates_at: str | None
+    activated_at: str | None
+    expires_at: str | None
+
+
+class LotPage(msgspec.Struct):
+    data: list[LotOut]
+    has_more: bool
+    next_cursor: str | None
+
+
 class DifferenceOut(msgspec.Struct):
     """A figure of a wallet that does not agree with what it is derived from."""
 
@@ -71,10 +106,11 @@ class VerificationOut(msgspec.Struct):
     differences: list[DifferenceOut]
 
 
-_SOURCES = {"earn": "ord", "activate": "ord", "referral": "ref", "spend": "red", "restore": "red"}
+_MOST_DATES = 5
 
 
-def wallet_out(wallet: Wallet) -> WalletOut:
+def wallet_out(view: View) -> WalletOut:
+    wallet = view.wallet
     return WalletOut(
         unit=wallet.key.unit,
         balance=wallet.balance,
@@ -84,10 +120,13 @@ def wallet_out(wallet: Wallet) -> WalletOut:
         debt=wallet.debt,
         spendable=wallet.spendable,
         version=wallet.version,
+        expiring=[DatedPointsOut(rfc3339(at), points) for at, points in view.expiring[:_MOST_DATES]],
+        starting=[DatedPointsOut(rfc3339(at), points) for at, points in view.starting[:_MOST_DATES]],
     )
 
 
 def entry_out(entry: Entry) -> EntryOut:
+    source = source_of(entry)
     return EntryOut(
         id=ids.public("ent", entry.id),
         version=entry.version,
@@ -98,7 +137,7 @@ def entry_out(entry: Entry) -> EntryOut:
         unit=entry.unit,
         balance_after=entry.balance_after,
         available_after=entry.available_after,
-        source_id=ids.public(_SOURCES[entry.kind], entry.source_id),
+        source_id=ids.public(source.kind, source.id),
         corrects_id=ids.public("ent", entry.corrects_id) if entry.corrects_id else None,
         occurred_at=rfc3339(entry.occurred_at),
         recorded_at=rfc3339(entry.recorded_at),
@@ -107,6 +146,25 @@ def entry_out(entry: Entry) -> EntryOut:
 
 def entry_page(page: Page[Entry]) -> EntryPage:
     return EntryPage([entry_out(entry) for entry in page.data], page.has_more, page.next_cursor)
+
+
+def lot_page(page: Page[tuple[Lot, datetime | None]]) -> LotPage:
+    return LotPage([_lot_out(lot, ends_at) for lot, ends_at in page.data], page.has_more, page.next_cursor)
+
+
+def _lot_out(lot: Lot, ends_at: datetime | None) -> LotOut:
+    return LotOut(
+        id=ids.public("lot", lot.id),
+        unit=lot.wallet.unit,
+        source_id=ids.public(lot.source.kind, lot.source.id),
+        granted=lot.granted,
+        remaining=lot.remaining,
+        reserved=lot.reserved,
+        earned_at=rfc3339(lot.earned_at),
+        activates_at=rfc3339(lot.activates_at) if lot.activates_at else None,
+        activated_at=rfc3339(lot.activated_at) if lot.activated_at else None,
+        expires_at=rfc3339(ends_at) if ends_at else None,
+    )
 
 
 def verification_out(verification: Verification) -> VerificationOut:

@@ -5,14 +5,18 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core import paging
+from loyalty.core import ids, paging
 from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
-from loyalty.points import models, queries, verification
-from loyalty.points.book import Book, Entry
-from loyalty.points.rules import EntryKind, Wallet, WalletKey
+from loyalty.points import lot_queries, models, queries, verification
+from loyalty.points.book import Book
+from loyalty.points.errors import LotNotFound
+from loyalty.points.postings import Entry
+from loyalty.points.rules import Account, EntryKind, Hold, Lot, Source, SourceKind, Wallet, WalletKey
+from loyalty.points.shelf import expiring, starting
 from loyalty.points.verification import Difference
+from loyalty.programs.rules import Program
 
 _NEWS = {
     EntryKind.EARN: "points.earned",
@@ -20,7 +24,28 @@ _NEWS = {
     EntryKind.ACTIVATE: "points.activated",
     EntryKind.SPEND: "points.spent",
     EntryKind.RESTORE: "points.restored",
+    EntryKind.EXPIRE: "points.expired",
+    EntryKind.REINSTATE: "points.reinstated",
+    EntryKind.EXTEND: "points.extended",
+    EntryKind.HOLD: "points.held",
+    EntryKind.CAPTURE: "points.captured",
+    EntryKind.RELEASE: "points.released",
+    EntryKind.REVERSE: "points.reversed",
+    EntryKind.REPAY: "points.repaid",
+    EntryKind.WRITE_OFF: "points.written_off",
+    EntryKind.FORFEIT: "points.forfeited",
+    EntryKind.ADJUST: "points.adjusted",
+    EntryKind.TRANSFER: "points.transferred",
+    EntryKind.MERGE: "points.merged",
 }
+_SOURCES = {
+    EntryKind.EARN: SourceKind.ORDER,
+    EntryKind.ACTIVATE: SourceKind.ORDER,
+    EntryKind.REFERRAL: SourceKind.REFERRAL,
+    EntryKind.SPEND: SourceKind.REDEMPTION,
+    EntryKind.RESTORE: SourceKind.REDEMPTION,
+}
+"""What the first entries stood for, which did not say so themselves."""
 
 
 @dataclass(frozen=True)
@@ -32,71 +57,213 @@ class Verification:
     differences: list[Difference]
 
 
+@dataclass(frozen=True)
+class View:
+    """A wallet as it stands: which of its points expire when, and which become spendable when, the next first."""
+
+    wallet: Wallet
+    expiring: list[tuple[datetime, int]]
+    starting: list[tuple[datetime, int]]
+
+
 async def open_wallets(session: AsyncSession, *, keys: Collection[WalletKey], now: datetime) -> None:
     """Give members their empty wallets."""
     await queries.insert_wallets(session, keys, now=now)
 
 
-async def open_book(session: AsyncSession, *, keys: Collection[WalletKey], now: datetime) -> Book:
-    """Lock wallets, opening those that are not there, and return the book to decide on."""
+async def open_book(session: AsyncSession, *, program: Program, keys: Collection[WalletKey], now: datetime) -> Book:
+    """Lock wallets, opening those that are not there, settle what is due in them, and return the book to decide on."""
     if not keys:
-        return Book([], now=now)
+        return Book([], now=now, rules=program.rules)
     missing = set(keys) - await queries.find_wallets(session, keys)
     if missing:
         # Before any lock, and in order: who waits here for another's new wallet holds none of its own.
         await queries.insert_wallets(session, missing, now=now)
-    wallets = await queries.lock_wallets(session, keys)
-    return Book(wallets, now=now)
+    found = await queries.lock_wallets(session, keys)
+    book = Book(found, now=now, rules=program.rules)
+    due = [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]
+    if not due:
+        return book
+    await _settle(session, book, due)
+    await post(session, book)
+    return Book(book.wallets.values(), now=now, rules=program.rules)
+
+
+async def load(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
+    """Let a book know all lots of these wallets that have points."""
+    if keys:
+        book.lots.know(await lot_queries.list_lots(session, keys))
 
 
 async def post(session: AsyncSession, book: Book) -> None:
     """Write everything that a book decided, and tell of it."""
-    if not book.entries:
+    if not book.wallets:
         return
-    program_id = book.entries[0].wallet.program_id
+    program_id = next(iter(book.wallets)).program_id
     await queries.append_entries(session, book.entries)
-    await queries.insert_lots(session, book.lots)
-    await queries.append_takes(session, program_id=program_id, takes=book.takes)
-    await queries.activate_lots(session, program_id=program_id, lots=book.activated)
+    await lot_queries.insert_lots(session, book.lots.new)
+    await lot_queries.update_lots(session, book.lots.changed)
+    await lot_queries.append_takes(session, program_id=program_id, takes=book.takes)
+    await lot_queries.insert_holds(session, book.new_holds, now=book.now)
+    await lot_queries.end_holds(session, book.ended_holds, program_id=program_id)
     if await queries.update_wallets(session, book.moved) != len(book.moved):
         raise AssertionError("a wallet under lock was changed by another")
     await outbox.tell(session, program_id=program_id, events=[_news(entry) for entry in book.entries])
 
 
-async def spend(session: AsyncSession, book: Book, *, key: WalletKey, points: int, source_id: UUID) -> Entry:
+async def spend(
+    session: AsyncSession,
+    book: Book,
+    *,
+    key: WalletKey,
+    points: int,
+    source: Source,
+    kind: EntryKind = EntryKind.SPEND,
+    target: Account = Account.REDEEMED,
+) -> Entry:
     """Decide a spend from the lots that expire first; raises NotEnoughPoints."""
-    at = max(book.now, book.wallets[key].last_at)
-    lots = await queries.list_spendable_lots(session, key, points=points, at=at)
-    return book.spend(key, lots, points=points, source_id=source_id, occurred_at=book.now)
+    await _load_spendable(session, book, key=key, points=points)
+    return book.spend(key, points=points, source=source, occurred_at=book.now, kind=kind, target=target)
+
+
+async def hold(
+    session: AsyncSession,
+    book: Book,
+    *,
+    key: WalletKey,
+    points: int,
+    hold_id: UUID,
+    expires_at: datetime,
+    notes: dict[str, str],
+) -> Entry:
+    """Decide to lock points for a time; raises NotEnoughPoints."""
+    await _load_spendable(session, book, key=key, points=points)
+    return book.hold(key, points=points, hold_id=hold_id, expires_at=expires_at, notes=notes)
+
+
+async def live_hold(session: AsyncSession, book: Book, *, hold_id: UUID) -> Hold | None:
+    """Return a hold that has not ended, its lots known to the book; its wallet must be in the book."""
+    program_id = next(iter(book.wallets)).program_id
+    found = await lot_queries.find_live_hold(session, program_id=program_id, hold_id=hold_id)
+    if found is not None:
+        lot_ids = [reservation.lot_id for reservation in found.reservations]
+        book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
+    return found
+
+
+async def get_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> models.Hold:
+    return await lot_queries.get_hold(session, program_id=program_id, hold_id=hold_id)
+
+
+async def get_lot(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> Lot:
+    """Return one lot; raises LotNotFound."""
+    found = await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=[lot_id])
+    if not found:
+        raise LotNotFound
+    return found[0]
+
+
+async def expired_points(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> int:
+    """Return how many points of a lot have expired."""
+    return await lot_queries.list_expired(session, program_id=program_id, lot_id=lot_id)
+
+
+async def lots(
+    session: AsyncSession, *, program: Program, key: WalletKey, cursor: str | None, limit: int
+) -> Page[tuple[Lot, datetime | None]]:
+    """List a wallet's lots and when each ends as things stand, spent ones included, the newest first."""
+    before = paging.last_id(cursor)
+    rows = await lot_queries.page_lots(session, key, before=before, limit=limit + 1)
+    cut = paging.page(rows, limit=limit, key=lambda lot: ids.encode(lot.id))
+    own = await queries.list_wallets(session, program_id=key.program_id, member_ids=[key.member_id])
+    wallet = next((wallet for wallet in own if wallet.key == key), None)
+    ends = [(lot, lot.ends_at(wallet, program.rules.zone) if wallet else None) for lot in cut.data]
+    return Page(ends, cut.has_more, cut.next_cursor)
+
+
+async def load_source(session: AsyncSession, book: Book, *, source_id: UUID) -> None:
+    """Let a book know all lots that a source has made, in whatever wallet."""
+    program_id = next(iter(book.wallets)).program_id
+    book.lots.know(await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id))
 
 
 async def undo_spend(session: AsyncSession, book: Book, *, entry_id: UUID) -> Entry:
     """Decide the return of a spend's points into the very lots they came from; the caller sees that it is once."""
     program_id = next(iter(book.wallets)).program_id
     spent = (await queries.list_entries_by_id(session, program_id=program_id, entry_ids=[entry_id]))[entry_id]
-    takes = await queries.list_takes(session, program_id=program_id, entry_id=entry_id)
+    takes = await lot_queries.list_takes(session, program_id=program_id, entry_id=entry_id)
+    lot_ids = [take.lot_id for take in takes]
+    book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
     key = WalletKey(program_id, spent.member_id, spent.unit)
-    return book.restore(key, takes, corrects_id=entry_id, source_id=spent.source_id, occurred_at=book.now)
+    return book.restore(key, takes, corrects_id=entry_id, source=source_of(spent))
 
 
 async def sources_wallets(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> list[WalletKey]:
     """Return the wallets in which a source (an order, a referral) has lots."""
-    found = await queries.list_lots_of_source(session, program_id=program_id, source_id=source_id)
-    return sorted({key for key, _ in found})
+    found = await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id)
+    return sorted({lot.wallet for lot in found})
 
 
 async def activate_source(
-    session: AsyncSession, book: Book, *, program_id: UUID, source_id: UUID, occurred_at: datetime
+    session: AsyncSession,
+    book: Book,
+    *,
+    source: Source,
+    occurred_at: datetime,
+    at: datetime | None = None,
 ) -> None:
-    """Decide that a source's pending points become spendable; its wallets must be in the book."""
-    found = await queries.list_lots_of_source(session, program_id=program_id, source_id=source_id)
-    for key in sorted({key for key, _ in found}):
-        own = [lot for owner, lot in found if owner == key]
-        book.activate(key, own, source_id=source_id, occurred_at=occurred_at)
+    """Decide that a source's points that wait for an event become spendable, now or `at` an instant.
+
+    Its wallets must be in the book.
+    """
+    if not book.wallets:
+        return
+    program_id = next(iter(book.wallets)).program_id
+    found = await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source.id)
+    book.lots.know(found)
+    for key in sorted({lot.wallet for lot in found}):
+        if at is None or at <= book.now:
+            book.activate(key, source=source, occurred_at=occurred_at)
+        else:
+            book.schedule(key, source=source, activates_at=at)
 
 
-async def wallets(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> list[Wallet]:
-    return await queries.list_wallets(session, program_id=program_id, member_ids=[member_id])
+async def settle_due(session: AsyncSession, *, program: Program, now: datetime, limit: int) -> int:
+    """Do what time has caused in at most `limit` wallets of a program; return how many were looked at."""
+    due = await queries.list_due_wallets(session, program_id=program.id, now=now, limit=limit)
+    await open_book(session, program=program, keys=due, now=now)
+    return len(due)
+
+
+async def next_due(session: AsyncSession, *, program_id: UUID) -> datetime | None:
+    """Return before when nothing is due in any wallet of a program; null when nothing ever is."""
+    return await queries.find_next_due(session, program_id=program_id)
+
+
+async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
+    await load(session, book, keys)
+    holds = await lot_queries.list_live_holds(session, keys)
+    for key in keys:
+        book.settle(key, [hold for hold in holds if hold.wallet == key])
+
+
+async def _load_spendable(session: AsyncSession, book: Book, *, key: WalletKey, points: int) -> None:
+    at = max(book.now, book.wallets[key].last_at)
+    book.lots.know(await lot_queries.list_spendable_lots(session, key, points=points, at=at))
+
+
+async def wallets(session: AsyncSession, *, program: Program, member_id: UUID, now: datetime) -> list[View]:
+    """Return a member's wallets as they stand now, with what is due but not yet written; nothing is written here."""
+    found = await queries.list_wallets(session, program_id=program.id, member_ids=[member_id])
+    book = Book(found, now=now, rules=program.rules)
+    dated = [wallet.key for wallet in found if wallet.next_due_at is not None]
+    if dated:
+        await _settle(session, book, dated)
+    zone = program.rules.zone
+    return [
+        View(wallet, expiring(book.lots.of(key), wallet, zone), starting(book.lots.of(key)))
+        for key, wallet in book.wallets.items()
+    ]
 
 
 async def richest_member(session: AsyncSession, *, program_id: UUID, unit: str) -> UUID | None:
@@ -137,3 +304,9 @@ def _news(entry: Entry) -> Event:
         member_id=entry.wallet.member_id,
         version=entry.version,
     )
+
+
+def source_of(entry: models.Entry) -> Source:
+    """Return what an entry stands for."""
+    kind = SourceKind(entry.source_type) if entry.source_type else _SOURCES[EntryKind(entry.kind)]
+    return Source(kind, entry.source_id)

@@ -70,6 +70,10 @@ WITH postings AS (
     GROUP BY member_id, unit
 ), taken AS (
     SELECT lot_id, sum(points) AS points FROM allocations WHERE program_id = :program_id GROUP BY lot_id
+), taken_by AS (
+    SELECT entry_id, sum(points) AS points FROM allocations WHERE program_id = :program_id GROUP BY entry_id
+), granted_by AS (
+    SELECT entry_id, sum(granted) AS points FROM lots WHERE program_id = :program_id GROUP BY entry_id
 ), reserved AS (
     SELECT r.lot_id, sum(r.points) AS points FROM hold_reservations AS r
     JOIN holds AS h ON h.program_id = r.program_id AND h.id = r.hold_id
@@ -81,7 +85,7 @@ WITH postings AS (
         sum(l.reserved) AS held,
         count(*) FILTER (WHERE l.remaining <> l.granted + coalesce(t.points, 0)) AS lots_off,
         count(*) FILTER (WHERE l.reserved <> coalesce(r.points, 0)) AS reservations_off,
-        count(*) FILTER (WHERE e.id IS NULL OR e.points <> l.granted) AS grants_off
+        count(*) FILTER (WHERE e.id IS NULL) AS grants_off
     FROM lots AS l
     LEFT JOIN taken AS t ON t.lot_id = l.id
     LEFT JOIN reserved AS r ON r.lot_id = l.id
@@ -89,20 +93,14 @@ WITH postings AS (
         AND e.member_id = l.member_id AND e.unit = l.unit
     WHERE l.program_id = :program_id
     GROUP BY l.member_id, l.unit
-), spends AS (
-    SELECT e.member_id, e.unit, count(*) AS off FROM (
-        SELECT e.id, e.member_id, e.unit,
-            (CASE WHEN e.kind = 'spend' THEN -e.points ELSE e.points END) AS expected,
-            coalesce(sum(a.points), 0) AS allocated
-        FROM entries AS e
-        LEFT JOIN allocations AS a ON a.program_id = :program_id AND a.entry_id = e.id
-        WHERE e.program_id = :program_id AND e.kind IN ('spend', 'restore')
-        GROUP BY e.id, e.member_id, e.unit, e.kind, e.points
-    ) AS e WHERE e.expected <> e.allocated GROUP BY e.member_id, e.unit
-), grants AS (
+), effects AS (
     SELECT e.member_id, e.unit, count(*) AS off FROM entries AS e
-    LEFT JOIN lots AS l ON l.program_id = :program_id AND l.entry_id = e.id
-    WHERE e.program_id = :program_id AND e.kind IN ('earn', 'referral') AND l.id IS NULL
+    LEFT JOIN taken_by AS a ON a.entry_id = e.id
+    LEFT JOIN granted_by AS g ON g.entry_id = e.id
+    WHERE e.program_id = :program_id
+        AND coalesce(a.points, 0) + coalesce(g.points, 0) <>
+            (CASE WHEN e.to_account IN ('pending', 'available', 'held') THEN e.points ELSE 0 END)
+            - (CASE WHEN e.from_account IN ('pending', 'available', 'held') THEN e.points ELSE 0 END)
     GROUP BY e.member_id, e.unit
 )
 SELECT w.member_id, w.unit, c.name, c.expected, c.found
@@ -110,8 +108,7 @@ FROM wallets AS w
 LEFT JOIN accounts AS a ON a.member_id = w.member_id AND a.unit = w.unit
 LEFT JOIN chain AS n ON n.member_id = w.member_id AND n.unit = w.unit
 LEFT JOIN lot_sums AS l ON l.member_id = w.member_id AND l.unit = w.unit
-LEFT JOIN spends AS s ON s.member_id = w.member_id AND s.unit = w.unit
-LEFT JOIN grants AS g ON g.member_id = w.member_id AND g.unit = w.unit
+LEFT JOIN effects AS s ON s.member_id = w.member_id AND s.unit = w.unit
 CROSS JOIN LATERAL (VALUES
     ('pending_is_sum_of_entries', coalesce(a.pending, 0)::bigint, w.pending),
     ('available_is_sum_of_entries', coalesce(a.available, 0)::bigint, w.available),
@@ -124,9 +121,8 @@ CROSS JOIN LATERAL (VALUES
     ('versions_and_balances_chain', 0::bigint, coalesce(n.broken, 0)::bigint),
     ('lots_match_allocations', 0::bigint, coalesce(l.lots_off, 0)::bigint),
     ('lots_match_holds', 0::bigint, coalesce(l.reservations_off, 0)::bigint),
-    ('lots_match_grants', 0::bigint, coalesce(l.grants_off, 0)::bigint),
-    ('spends_are_allocated', 0::bigint, coalesce(s.off, 0)::bigint),
-    ('grants_have_lots', 0::bigint, coalesce(g.off, 0)::bigint)
+    ('lots_have_entries', 0::bigint, coalesce(l.grants_off, 0)::bigint),
+    ('entries_match_lots', 0::bigint, coalesce(s.off, 0)::bigint)
 ) AS c (name, expected, found)
 WHERE w.program_id = :program_id AND c.expected <> c.found
 ORDER BY w.member_id, w.unit, c.name

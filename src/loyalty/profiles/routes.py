@@ -1,7 +1,7 @@
 from litestar import Controller, get
 from litestar.datastructures import State
 
-from loyalty.access.guards import Caller
+from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
@@ -22,14 +22,14 @@ class MeRoutes(Controller):
     tags = ("Me",)
 
     @get("/", operation_id="get_me", scope=Scope.ME_READ, responses=problems(403, 404))
-    async def read(self, caller: Caller, session: Session, state: State) -> MeOut:
+    async def read(self, caller: Caller, session: Session, now: Now, state: State) -> MeOut:
         """Read one's own standing, balances and codes."""
         program = caller.program
         standing = await members.standing(session, program_id=program.id, member_id=caller.member)
         codes = await referrals.member_codes(session, program_id=program.id, member_id=caller.member)
         return me_out(
             standing,
-            wallets=await points.wallets(session, program_id=program.id, member_id=caller.member),
+            wallets=await points.wallets(session, program=program, member_id=caller.member, now=now),
             codes=code_list(codes, slug=program.slug, public_url=state.settings.public_url).data,
         )
 
@@ -48,9 +48,9 @@ class MeRoutes(Controller):
 
     @get("/rewards", operation_id="list_my_rewards", scope=Scope.ME_READ, responses=problems(403))
     async def offers(
-        self, caller: Caller, session: Session, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+        self, caller: Caller, session: Session, now: Now, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> OfferPage:
         """List the rewards offered, and how many points each still lacks."""
         page = await rewards.page(session, program_id=caller.program.id, offered_only=True, cursor=cursor, limit=limit)
-        own = await points.wallets(session, program_id=caller.program.id, member_id=caller.member)
+        own = await points.wallets(session, program=caller.program, member_id=caller.member, now=now)
         return offer_page(page, wallets=own)

@@ -6,8 +6,8 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.paging import Page
 from loyalty.members.rules import Standing
-from loyalty.points.rules import Wallet
 from loyalty.points.schemas import WalletOut, wallet_out
+from loyalty.points.service import View
 from loyalty.referrals.schemas import CodeOut
 from loyalty.rewards.models import Reward
 
@@ -41,18 +41,18 @@ class OfferPage(msgspec.Struct):
     next_cursor: str | None
 
 
-def me_out(standing: Standing, *, wallets: list[Wallet], codes: list[CodeOut]) -> MeOut:
+def me_out(standing: Standing, *, wallets: list[View], codes: list[CodeOut]) -> MeOut:
     return MeOut(
         id=ids.public("mem", standing.id),
         status=standing.status,
         enrolled_at=rfc3339(standing.enrolled_at),
-        wallets=[wallet_out(wallet) for wallet in wallets],
+        wallets=[wallet_out(view) for view in wallets],
         referral_codes=codes,
     )
 
 
-def offer_page(page: Page[Reward], *, wallets: list[Wallet]) -> OfferPage:
-    spendable = {wallet.key.unit: wallet.spendable for wallet in wallets}
+def offer_page(page: Page[Reward], *, wallets: list[View]) -> OfferPage:
+    spendable = {view.wallet.key.unit: view.wallet.spendable for view in wallets}
     return OfferPage(
         [_offer_out(reward, spendable=spendable.get(reward.unit, 0)) for reward in page.data],
         page.has_more,

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.programs import models
 from loyalty.programs.errors import ProgramNotFound
-from loyalty.programs.rules import Mode, Program, ProgramRules
+from loyalty.programs.rules import Mode, Program, read_rules
 
 
 def select_program(*extra: Any) -> Select[Any]:
@@ -31,7 +31,7 @@ def read_program(row: Any) -> Program:
         mode=Mode(program.mode),
         clock_at=program.clock_at,
         settings_version=program.settings_version,
-        rules=ProgramRules(**{**document, "currencies": tuple(document["currencies"])}),
+        rules=read_rules(document),
     )
 
 

@@ -1,7 +1,23 @@
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from loyalty.programs.policies import (
+    Activation,
+    ActivationKind,
+    Clawback,
+    ExpiredLot,
+    Expiry,
+    ExpiryKind,
+    RoundUpTo,
+)
+
+_NEVER: Final = Expiry()
+_AT_ONCE: Final = Activation()
 
 
 class Mode(StrEnum):
@@ -14,13 +30,23 @@ class ProgramRules:
     """What a program's settings say.
 
     `currencies` are those accepted, the program's own first. `unit` names the points. Days are local days of
-    `time_zone` (IANA). An order may be reported up to `late_order_days` after it was placed.
+    `time_zone` (IANA). An order may be reported up to `late_order_days` after it was placed. `grace_days` is how long
+    points are good that return to an expired lot under `restore_with_grace`.
     """
 
     currencies: tuple[str, ...]
     time_zone: str
     unit: str = "points"
     late_order_days: int = 7
+    expiry: Expiry = _NEVER
+    activation: Activation = _AT_ONCE
+    clawback: Clawback = Clawback.CLAMP_TO_ZERO
+    expired_lot: ExpiredLot = ExpiredLot.RESTORE_WITH_GRACE
+    grace_days: int = 30
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
 
 
 @dataclass(frozen=True)
@@ -36,3 +62,27 @@ class Program:
     def now(self, real: datetime) -> datetime:
         """Return this program's present: its test clock where it has one, the real instant otherwise."""
         return self.clock_at or real
+
+
+def read_rules(document: Mapping[str, Any]) -> ProgramRules:
+    """Read settings as they are stored; what an older version did not know has its default."""
+    expiry, activation = document.get("expiry", {}), document.get("activation", {})
+    plain = {
+        name: document[name] for name in ("time_zone", "unit", "late_order_days", "grace_days") if name in document
+    }
+    return ProgramRules(
+        **plain,
+        currencies=tuple(document["currencies"]),
+        expiry=Expiry(
+            ExpiryKind(expiry.get("kind", ExpiryKind.NEVER)),
+            expiry.get("days", 0),
+            expiry.get("months", 0),
+            RoundUpTo(expiry["round_up_to"]) if expiry.get("round_up_to") else None,
+            tuple(expiry.get("dates", ())),
+        ),
+        activation=Activation(
+            ActivationKind(activation.get("kind", ActivationKind.AT_ONCE)), activation.get("days", 0)
+        ),
+        clawback=Clawback(document.get("clawback", Clawback.CLAMP_TO_ZERO)),
+        expired_lot=ExpiredLot(document.get("expired_lot", ExpiredLot.RESTORE_WITH_GRACE)),
+    )

@@ -1,4 +1,6 @@
-from typing import Annotated
+from calendar import monthrange
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 import msgspec
@@ -7,7 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, Currency, Instant, Name, Unit, text
+from loyalty.core.fields import Body, CrossChecked, Currency, FieldFault, Instant, Name, Unit, text
+from loyalty.programs.policies import Activation, ActivationKind, Clawback, ExpiredLot, Expiry, ExpiryKind, RoundUpTo
 from loyalty.programs.rules import Program
 
 
@@ -22,18 +25,106 @@ TimeZone = Annotated[str, text(longest=64), AfterValidator(_known_zone)]
 Currencies = Annotated[list[Currency], Field(min_length=1, max_length=20)]
 
 
+Days = Annotated[int, Field(ge=0, le=3650, strict=True)]
+Months = Annotated[int, Field(ge=0, le=600, strict=True)]
+CalendarDay = Annotated[str, text(longest=5, pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
+
+
+def _on_the_calendar(value: str) -> str:
+    month, day = int(value[:2]), int(value[3:])
+    if day > monthrange(2000, month)[1]:
+        raise PydanticCustomError("calendar_day", "Input should be a day of the calendar such as 12-31")
+    return value
+
+
+class ExpiryIn(CrossChecked):
+    """When points expire, by local days: `after` and `inactivity` name days or months, `dates` days of the calendar."""
+
+    kind: ExpiryKind
+    days: Days = 0
+    months: Months = 0
+    round_up_to: RoundUpTo | None = None
+    dates: Annotated[list[Annotated[CalendarDay, AfterValidator(_on_the_calendar)]], Field(max_length=12)] = Field(
+        default_factory=list
+    )
+
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        kind = raw.get("kind")
+        named = {name for name in ("days", "months") if raw.get(name) not in (None, 0)}
+        if kind in (ExpiryKind.AFTER, ExpiryKind.INACTIVITY) and len(named) != 1:
+            yield (), "period", "Name either days or months"
+        if kind in (ExpiryKind.NEVER, ExpiryKind.DATES) and named:
+            yield (), "period", "This kind of expiry has no period"
+        if (kind == ExpiryKind.DATES) != bool(raw.get("dates")):
+            yield ("dates",), "dates", "Expiry on dates, and only that, names dates"
+        if kind != ExpiryKind.AFTER and raw.get("round_up_to") is not None:
+            yield ("round_up_to",), "round_up_to", "Only a period after earning is rounded up"
+
+    def policy(self) -> Expiry:
+        return Expiry(self.kind, self.days, self.months, self.round_up_to, tuple(self.dates))
+
+
+class ActivationIn(CrossChecked):
+    """When the points of a paid order become spendable; `delay` names the days."""
+
+    kind: ActivationKind
+    days: Annotated[int, Field(ge=0, le=365, strict=True)] = 0
+
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        if (raw.get("kind") == ActivationKind.DELAY) != (raw.get("days") not in (None, 0)):
+            yield ("days",), "days", "A delay, and only a delay, names days"
+
+    def policy(self) -> Activation:
+        return Activation(self.kind, self.days)
+
+
 class ProgramPatch(Body):
-    """What is not named stays. Orders already counted keep what they were counted by."""
+    """What is not named stays. Orders already counted keep what they were counted by, lots their dates."""
 
     name: Name | None = None
     currencies: Currencies | None = None
     time_zone: TimeZone | None = None
     unit: Unit | None = None
     late_order_days: Annotated[int, Field(ge=0, le=365, strict=True)] | None = None
+    expiry: ExpiryIn | None = None
+    activation: ActivationIn | None = None
+    clawback: Clawback | None = None
+    expired_lot: ExpiredLot | None = None
+    grace_days: Annotated[int, Field(ge=1, le=3650, strict=True)] | None = None
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """Return the settings named, as the program keeps them."""
+        named = {field: getattr(self, field) for field in self.model_fields_set - {"name"}}
+        typed = {
+            field: value.policy() if isinstance(value, (ExpiryIn, ActivationIn)) else value
+            for field, value in named.items()
+            if value is not None
+        }
+        return {**typed, **({"currencies": tuple(self.currencies)} if self.currencies else {})}
 
 
 class ClockAdvance(Body):
     to: Instant
+
+
+class ExpiryOut(msgspec.Struct):
+    """When points expire that become spendable now."""
+
+    kind: str
+    days: int
+    months: int
+    round_up_to: str | None
+    dates: list[str]
+
+
+class ActivationOut(msgspec.Struct):
+    """When the points of a paid order become spendable."""
+
+    kind: str
+    days: int
 
 
 class ProgramOut(msgspec.Struct):
@@ -49,6 +140,11 @@ class ProgramOut(msgspec.Struct):
     time_zone: str
     unit: str
     late_order_days: int
+    expiry: ExpiryOut
+    activation: ActivationOut
+    clawback: str
+    expired_lot: str
+    grace_days: int
 
 
 def program_out(program: Program) -> ProgramOut:
@@ -63,4 +159,13 @@ def program_out(program: Program) -> ProgramOut:
         time_zone=program.rules.time_zone,
         unit=program.rules.unit,
         late_order_days=program.rules.late_order_days,
+        expiry=_expiry_out(program.rules.expiry),
+        activation=ActivationOut(program.rules.activation.kind, program.rules.activation.days),
+        clawback=program.rules.clawback,
+        expired_lot=program.rules.expired_lot,
+        grace_days=program.rules.grace_days,
     )
+
+
+def _expiry_out(expiry: Expiry) -> ExpiryOut:
+    return ExpiryOut(expiry.kind, expiry.days, expiry.months, expiry.round_up_to, list(expiry.dates))

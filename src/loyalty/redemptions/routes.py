@@ -60,7 +60,7 @@ class RedemptionRoutes(Controller):
         """Redeem a reward for a member's points; the reply carries its coupon."""
         done = await redemptions.redeem(
             session,
-            program_id=caller.program.id,
+            program=caller.program,
             call=call,
             member_id=data.member_id,
             reward_id=data.reward_id,
@@ -89,7 +89,7 @@ class RedemptionRoutes(Controller):
         """Undo a redemption whose coupon is unused: its points return to the very lots they came from."""
         done = await redemptions.cancel(
             session,
-            program_id=caller.program.id,
+            program=caller.program,
             call=call,
             redemption_id=_redemption_id(redemption_id),
             member_id=None,
@@ -190,7 +190,7 @@ class OwnRedemptionRoutes(Controller):
         """Redeem a reward for one's points; the reply carries its coupon."""
         done = await redemptions.redeem(
             session,
-            program_id=caller.program.id,
+            program=caller.program,
             call=call,
             member_id=caller.member,
             reward_id=data.reward_id,
@@ -219,7 +219,7 @@ class OwnRedemptionRoutes(Controller):
         """Undo a redemption whose coupon is unused."""
         done = await redemptions.cancel(
             session,
-            program_id=caller.program.id,
+            program=caller.program,
             call=call,
             redemption_id=_redemption_id(redemption_id),
             member_id=caller.member,

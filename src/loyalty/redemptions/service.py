@@ -13,7 +13,8 @@ from loyalty.members.errors import MemberMayNotBurn
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import service as points
-from loyalty.points.rules import WalletKey
+from loyalty.points.rules import Source, SourceKind, WalletKey
+from loyalty.programs.rules import Program
 from loyalty.redemptions import models, queries
 from loyalty.redemptions.errors import RedemptionAlreadyCancelled
 from loyalty.rewards import models as reward_models
@@ -33,7 +34,7 @@ class View:
 async def redeem(
     session: AsyncSession,
     *,
-    program_id: UUID,
+    program: Program,
     call: Call,
     member_id: UUID,
     reward_id: UUID,
@@ -44,6 +45,7 @@ async def redeem(
 
     Raises NotEnoughPoints, OutOfStock, RewardRetired, MemberMayNotBurn.
     """
+    program_id = program.id
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
@@ -51,8 +53,9 @@ async def redeem(
         raise MemberMayNotBurn
     reward = await rewards.offered(session, program_id=program_id, reward_id=reward_id)
     wallet = WalletKey(program_id, member_id, reward.unit)
-    book = await points.open_book(session, keys=[wallet], now=now)
-    entry = await points.spend(session, book, key=wallet, points=reward.cost_points, source_id=claim.resource_id)
+    book = await points.open_book(session, program=program, keys=[wallet], now=now)
+    source = Source(SourceKind.REDEMPTION, claim.resource_id)
+    entry = await points.spend(session, book, key=wallet, points=reward.cost_points, source=source)
     await points.post(session, book)
     await rewards.issue(session, reward=reward, coupon_id=claim.resource_id, member_id=member_id, now=now)
     await queries.insert_redemption(
@@ -76,7 +79,7 @@ async def redeem(
 async def cancel(
     session: AsyncSession,
     *,
-    program_id: UUID,
+    program: Program,
     call: Call,
     redemption_id: UUID,
     member_id: UUID | None,
@@ -89,6 +92,7 @@ async def cancel(
     Its points go back into the very lots they came from, its unit to the stock. With `member_id` only that member's own
     redemption is found. Raises RedemptionAlreadyCancelled, CouponUsed, CouponExpired.
     """
+    program_id = program.id
     claim = await idempotency.claim(session, call=call, resource_id=redemption_id, now=now)
     redemption = await queries.get_redemption(
         session, program_id=program_id, redemption_id=redemption_id, member_id=member_id
@@ -96,7 +100,7 @@ async def cancel(
     if claim.replayed:
         return claim
     wallet = WalletKey(program_id, redemption.member_id, redemption.unit)
-    book = await points.open_book(session, keys=[wallet], now=now)
+    book = await points.open_book(session, program=program, keys=[wallet], now=now)
     if await queries.list_cancellations(session, program_id=program_id, redemption_ids=[redemption_id]):
         raise RedemptionAlreadyCancelled
     await rewards.take_back(session, program_id=program_id, coupon_id=redemption_id, now=now)

@@ -15,7 +15,7 @@ from loyalty.members import service as members
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points.book import Book
-from loyalty.points.rules import EntryKind, WalletKey
+from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
 from loyalty.referrals import codes, models, queries, rules
 from loyalty.referrals.codes import CodeKind
 from loyalty.referrals.errors import (
@@ -297,7 +297,7 @@ class Settlement:
                     WalletKey(program_id, member_id, campaign.unit),
                     points=points,
                     kind=EntryKind.REFERRAL,
-                    source_id=waiting.id,
+                    source=Source(SourceKind.REFERRAL, waiting.id),
                     occurred_at=at,
                 ).id
             paid = points if entry_id else 0

@@ -1,0 +1,189 @@
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.adjustments import models, queries
+from loyalty.adjustments.errors import (
+    AdjustmentDiffers,
+    ExtensionShortens,
+    LotHasNothingExpired,
+    LotHasNothingToExtend,
+)
+from loyalty.adjustments.rules import AdjustmentKind, Asked
+from loyalty.core import idempotency, ids, paging
+from loyalty.core.idempotency import Call, Claim
+from loyalty.core.paging import Page
+from loyalty.members import service as members
+from loyalty.points import models as point_models
+from loyalty.points import service as points
+from loyalty.points.book import Book
+from loyalty.points.rules import Account, EntryKind, Lot, Source, SourceKind
+from loyalty.programs.policies import LotDates
+from loyalty.programs.rules import Program
+
+_EXISTED: Final = 200
+
+
+@dataclass(frozen=True)
+class View:
+    """An adjustment and the entries that it made."""
+
+    adjustment: models.Adjustment
+    entries: list[point_models.Entry]
+
+
+async def adjust(session: AsyncSession, *, program: Program, call: Call, asked: Asked, now: datetime) -> Claim:
+    """Give or take points by hand, once per key and external id. Locks the wallet.
+
+    Raises MemberNotFound, DatesOutOfOrder, NotEnoughPoints, AdjustmentDiffers.
+    """
+    claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
+    if claim.replayed:
+        return claim
+    asked.check_dates(now)
+    await members.standing(session, program_id=program.id, member_id=asked.wallet.member_id)
+    book = await points.open_book(session, program=program, keys=[asked.wallet], now=now)
+    there = await _record(session, asked, adjustment_id=claim.resource_id, now=now)
+    if there is not None:
+        await idempotency.repoint(session, claim, resource_id=there, status=_EXISTED)
+        return Claim(call, there, _EXISTED, replayed=False)
+    await _move(session, book, asked, adjustment_id=claim.resource_id, now=now)
+    await points.post(session, book)
+    return claim
+
+
+async def extend(
+    session: AsyncSession,
+    *,
+    program: Program,
+    call: Call,
+    lot_id: UUID,
+    expires_at: datetime,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> Claim:
+    """Let a lot's free points live longer: they leave it for a lot with a later end.
+
+    Raises LotNotFound, LotHasNothingToExtend, ExtensionShortens.
+    """
+    claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
+    if claim.replayed:
+        return claim
+    book, lot = await _open_lot(session, program=program, lot_id=lot_id, now=now)
+    if lot.free == 0 or lot.is_pending or (lot.expires_at is None and lot.idle is None):
+        raise LotHasNothingToExtend
+    if expires_at <= (lot.ends_at(book.wallets[lot.wallet], program.rules.zone) or now):
+        raise ExtensionShortens
+    asked = Asked(AdjustmentKind.EXTEND, lot.wallet, lot.free, reason, actor, expires_at=expires_at, lot_id=lot_id)
+    await _record(session, asked, adjustment_id=claim.resource_id, now=now)
+    book.extend(lot, expires_at=expires_at, source=Source(SourceKind.ADJUSTMENT, claim.resource_id))
+    await points.post(session, book)
+    return claim
+
+
+async def reinstate(
+    session: AsyncSession,
+    *,
+    program: Program,
+    call: Call,
+    lot_id: UUID,
+    expires_at: datetime,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> Claim:
+    """Give a lot's expired points back, as a lot with an end of its own. Raises LotNotFound, LotHasNothingExpired."""
+    claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
+    if claim.replayed:
+        return claim
+    book, lot = await _open_lot(session, program=program, lot_id=lot_id, now=now)
+    expired = await points.expired_points(session, program_id=program.id, lot_id=lot_id)
+    left = expired - await queries.sum_reinstated(session, program_id=program.id, lot_id=lot_id)
+    if left <= 0:
+        raise LotHasNothingExpired
+    asked = Asked(AdjustmentKind.REINSTATE, lot.wallet, left, reason, actor, expires_at=expires_at, lot_id=lot_id)
+    asked.check_dates(now)
+    await _record(session, asked, adjustment_id=claim.resource_id, now=now)
+    book.award(
+        lot.wallet,
+        points=left,
+        kind=EntryKind.REINSTATE,
+        origin=Account.EXPIRED,
+        source=Source(SourceKind.ADJUSTMENT, claim.resource_id),
+        occurred_at=now,
+        dates=LotDates(expires_at),
+    )
+    await points.post(session, book)
+    return claim
+
+
+async def get(session: AsyncSession, *, program_id: UUID, adjustment_id: UUID) -> View:
+    found = await queries.get_adjustment(session, program_id=program_id, adjustment_id=adjustment_id)
+    return await _view(session, found)
+
+
+async def page(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, cursor: str | None, limit: int
+) -> Page[View]:
+    """List a member's adjustments, the newest first."""
+    before = paging.last_id(cursor)
+    rows = await queries.list_adjustments(
+        session, program_id=program_id, member_id=member_id, before=before, limit=limit + 1
+    )
+    cut = paging.page(rows, limit=limit, key=lambda row: ids.encode(row.id))
+    return Page([await _view(session, row) for row in cut.data], cut.has_more, cut.next_cursor)
+
+
+async def _view(session: AsyncSession, row: models.Adjustment) -> View:
+    entries = await points.entries_of(session, program_id=row.program_id, source_id=row.id)
+    return View(row, [entry for entry in entries if entry.kind != EntryKind.EXPIRE])
+
+
+async def _open_lot(session: AsyncSession, *, program: Program, lot_id: UUID, now: datetime) -> tuple[Book, Lot]:
+    """Lock the wallet of a lot, and return the lot as it is then."""
+    lot = await points.get_lot(session, program_id=program.id, lot_id=lot_id)
+    book = await points.open_book(session, program=program, keys=[lot.wallet], now=now)
+    lot = await points.get_lot(session, program_id=program.id, lot_id=lot_id)
+    book.lots.know([lot])
+    return book, lot
+
+
+async def _record(session: AsyncSession, asked: Asked, *, adjustment_id: UUID, now: datetime) -> UUID | None:
+    """Record an adjustment; return the one that is there under its external id, if it says the same."""
+    if await queries.insert_adjustment(session, asked, adjustment_id=adjustment_id, now=now):
+        return None
+    there = await queries.find_by_external_id(
+        session, program_id=asked.wallet.program_id, external_id=str(asked.external_id)
+    )
+    if there is None or there.content_digest != asked.content_digest:
+        raise AdjustmentDiffers(adjustment_id=ids.public("adj", there.id if there else adjustment_id))
+    return there.id
+
+
+async def _move(session: AsyncSession, book: Book, asked: Asked, *, adjustment_id: UUID, now: datetime) -> None:
+    source = Source(SourceKind.ADJUSTMENT, adjustment_id)
+    if asked.points < 0:
+        await points.spend(
+            session,
+            book,
+            key=asked.wallet,
+            points=-asked.points,
+            source=source,
+            kind=EntryKind.ADJUST,
+            target=Account.ADJUSTED,
+        )
+        return
+    book.award(
+        asked.wallet,
+        points=asked.points,
+        kind=EntryKind.ADJUST,
+        origin=Account.OPENING if asked.kind is AdjustmentKind.OPENING else Account.ADJUSTED,
+        source=source,
+        occurred_at=now,
+        activates_at=asked.activates_at,
+        dates=LotDates(asked.expires_at) if asked.expires_at else None,
+    )

@@ -1,0 +1,1 @@
+"""Points locked for a time: a checkout takes them, and what it never finished gives them back by itself."""

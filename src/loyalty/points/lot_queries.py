@@ -1,0 +1,322 @@
+"""The SQL of lots and holds."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, DateTime, SmallInteger, Uuid, bindparam, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core.db import insert_rows
+from loyalty.points import models
+from loyalty.points.errors import HoldNotFound
+from loyalty.points.postings import EndedHold
+from loyalty.points.rules import EntryKind, Hold, Lot, Reservation, Source, SourceKind, Take, WalletKey
+from loyalty.programs.policies import Period
+
+
+async def list_spendable_lots(session: AsyncSession, key: WalletKey, *, points: int, at: datetime) -> list[Lot]:
+    """Return the first-expiring lots that together cover `points`, or all there are."""
+    lot = models.Lot
+    free = lot.remaining - lot.reserved
+    before = func.sum(free).over(order_by=(lot.expires_at.asc().nulls_last(), lot.id)) - free
+    candidates = (
+        select(*_LOT_COLUMNS, before.label("before"))
+        .where(*_of(lot, key), lot.remaining > 0, lot.activated_at.is_not(None))
+        .where(lot.expires_at.is_(None) | (lot.expires_at > at))
+        .subquery()
+    )
+    found = await session.execute(select(candidates).where(candidates.c.before < points))
+    return [_lot(row) for row in found]
+
+
+async def list_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
+    """Return all lots of these wallets of one program that still have points."""
+    lot = models.Lot
+    found = await session.execute(
+        select(*_LOT_COLUMNS)
+        .where(
+            lot.program_id == next(iter(keys)).program_id,
+            lot.member_id.in_({key.member_id for key in keys}),
+            lot.unit.in_({key.unit for key in keys}),
+            lot.remaining > 0,
+        )
+        .order_by(lot.id)
+    )
+    lots = [_lot(row) for row in found]
+    return [lot for lot in lots if lot.wallet in keys]
+
+
+async def list_lots_of_source(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> list[Lot]:
+    lot = models.Lot
+    found = await session.execute(
+        select(*_LOT_COLUMNS).where(lot.program_id == program_id, lot.source_id == source_id).order_by(lot.id)
+    )
+    return [_lot(row) for row in found]
+
+
+async def list_lots_by_id(session: AsyncSession, *, program_id: UUID, lot_ids: Collection[UUID]) -> list[Lot]:
+    lot = models.Lot
+    found = await session.execute(
+        select(*_LOT_COLUMNS).where(lot.program_id == program_id, lot.id.in_(list(lot_ids))).order_by(lot.id)
+    )
+    return [_lot(row) for row in found]
+
+
+async def list_live_holds(session: AsyncSession, keys: Collection[WalletKey]) -> list[Hold]:
+    """Return the holds of these wallets of one program that have not ended, with what they have locked."""
+    hold = models.Hold
+    found = await session.execute(
+        select(hold.id, hold.member_id, hold.unit, hold.points, hold.expires_at)
+        .where(
+            hold.program_id == next(iter(keys)).program_id,
+            hold.member_id.in_({key.member_id for key in keys}),
+            hold.unit.in_({key.unit for key in keys}),
+            hold.ended_at.is_(None),
+        )
+        .order_by(hold.id)
+    )
+    return await _holds(session, next(iter(keys)).program_id, list(found))
+
+
+async def _holds(session: AsyncSession, program_id: UUID, rows: Sequence[Any]) -> list[Hold]:
+    if not rows:
+        return []
+    own = models.HoldReservation
+    found = await session.execute(
+        select(own.hold_id, own.lot_id, own.points)
+        .where(own.program_id == program_id, own.hold_id.in_([row.id for row in rows]))
+        .order_by(own.lot_id)
+    )
+    reserved: dict[UUID, list[Reservation]] = {}
+    for hold_id, lot_id, points in found:
+        reserved.setdefault(hold_id, []).append(Reservation(lot_id, points))
+    return [
+        Hold(
+            row.id,
+            WalletKey(program_id, row.member_id, row.unit),
+            row.points,
+            row.expires_at,
+            tuple(reserved.get(row.id, ())),
+        )
+        for row in rows
+    ]
+
+
+async def list_takes(session: AsyncSession, *, program_id: UUID, entry_id: UUID) -> list[Take]:
+    allocation = models.Allocation
+    found = await session.execute(
+        select(allocation.lot_id, allocation.points)
+        .where(allocation.program_id == program_id, allocation.entry_id == entry_id)
+        .order_by(allocation.lot_id)
+    )
+    return [Take(*row) for row in found]
+
+
+async def insert_lots(session: AsyncSession, lots: Sequence[Lot]) -> None:
+    await insert_rows(
+        session,
+        models.Lot,
+        [
+            {
+                "program_id": lot.wallet.program_id,
+                "id": lot.id,
+                "member_id": lot.wallet.member_id,
+                "unit": lot.wallet.unit,
+                "entry_id": lot.entry_id,
+                "source_type": str(lot.source.kind),
+                "source_id": lot.source.id,
+                "granted": lot.granted,
+                "remaining": lot.remaining,
+                "reserved": lot.reserved,
+                "earned_at": lot.earned_at,
+                "activates_at": lot.activates_at,
+                "activated_at": lot.activated_at,
+                "expires_at": lot.expires_at,
+                "idle_days": lot.idle.days if lot.idle else 0,
+                "idle_months": lot.idle.months if lot.idle else 0,
+            }
+            for lot in lots
+        ],
+    )
+
+
+async def append_takes(session: AsyncSession, *, program_id: UUID, takes: Sequence[tuple[UUID, Take]]) -> None:
+    """Record which lots the entries touched."""
+    await insert_rows(
+        session,
+        models.Allocation,
+        [
+            {"program_id": program_id, "entry_id": entry_id, "lot_id": take.lot_id, "points": take.points}
+            for entry_id, take in takes
+        ],
+    )
+
+
+async def update_lots(session: AsyncSession, lots: Sequence[Lot]) -> None:
+    """Write what changed about lots whose wallets are locked."""
+    if not lots:
+        return
+    await session.execute(
+        text(
+            """
+            UPDATE lots SET remaining = new.remaining, reserved = new.reserved, activates_at = new.activates_at,
+                activated_at = new.activated_at, expires_at = new.expires_at,
+                idle_days = new.idle_days, idle_months = new.idle_months
+            FROM unnest(:ids, :remaining, :reserved, :activates_at, :activated_at, :expires_at, :idle_days,
+                :idle_months)
+                AS new (id, remaining, reserved, activates_at, activated_at, expires_at, idle_days, idle_months)
+            WHERE lots.program_id = :program_id AND lots.id = new.id
+            """
+        ).bindparams(
+            bindparam("ids", type_=ARRAY(Uuid())),
+            *(bindparam(name, type_=ARRAY(BigInteger())) for name in ("remaining", "reserved")),
+            *(bindparam(name, type_=ARRAY(SmallInteger())) for name in ("idle_days", "idle_months")),
+            *(
+                bindparam(name, type_=ARRAY(DateTime(timezone=True)))
+                for name in ("activates_at", "activated_at", "expires_at")
+            ),
+        ),
+        {
+            "program_id": lots[0].wallet.program_id,
+            "ids": [lot.id for lot in lots],
+            "remaining": [lot.remaining for lot in lots],
+            "reserved": [lot.reserved for lot in lots],
+            "activates_at": [lot.activates_at for lot in lots],
+            "activated_at": [lot.activated_at for lot in lots],
+            "expires_at": [lot.expires_at for lot in lots],
+            "idle_days": [lot.idle.days if lot.idle else 0 for lot in lots],
+            "idle_months": [lot.idle.months if lot.idle else 0 for lot in lots],
+        },
+    )
+
+
+async def insert_holds(session: AsyncSession, holds: Sequence[Hold], *, now: datetime) -> None:
+    await insert_rows(
+        session,
+        models.Hold,
+        [
+            {
+                "program_id": hold.wallet.program_id,
+                "id": hold.id,
+                "member_id": hold.wallet.member_id,
+                "unit": hold.wallet.unit,
+                "points": hold.points,
+                "captured": 0,
+                "created_at": now,
+                "expires_at": hold.expires_at,
+                "metadata": hold.notes,
+            }
+            for hold in holds
+        ],
+    )
+    await insert_rows(
+        session,
+        models.HoldReservation,
+        [
+            {
+                "program_id": hold.wallet.program_id,
+                "hold_id": hold.id,
+                "lot_id": reservation.lot_id,
+                "points": reservation.points,
+            }
+            for hold in holds
+            for reservation in hold.reservations
+        ],
+    )
+
+
+async def end_holds(session: AsyncSession, holds: Sequence[EndedHold], *, program_id: UUID) -> None:
+    for ended in holds:
+        await session.execute(
+            update(models.Hold)
+            .where(models.Hold.program_id == program_id, models.Hold.id == ended.id)
+            .values(captured=ended.captured, ended_at=ended.ended_at, ended_by=ended.ended_by)
+        )
+
+
+async def get_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> models.Hold:
+    hold = models.Hold
+    query = select(hold).where(hold.program_id == program_id, hold.id == hold_id)
+    found = await session.execute(query, execution_options={"populate_existing": True})
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise HoldNotFound
+    return row
+
+
+_LOT_COLUMNS: tuple[Any, ...] = (
+    models.Lot.id,
+    models.Lot.program_id,
+    models.Lot.member_id,
+    models.Lot.unit,
+    models.Lot.entry_id,
+    models.Lot.source_type,
+    models.Lot.source_id,
+    models.Lot.granted,
+    models.Lot.remaining,
+    models.Lot.reserved,
+    models.Lot.earned_at,
+    models.Lot.activates_at,
+    models.Lot.activated_at,
+    models.Lot.expires_at,
+    models.Lot.idle_days,
+    models.Lot.idle_months,
+)
+
+
+def _lot(row: Any) -> Lot:
+    return Lot(
+        row.id,
+        WalletKey(row.program_id, row.member_id, row.unit),
+        row.entry_id,
+        Source(SourceKind(row.source_type), row.source_id),
+        row.granted,
+        row.remaining,
+        row.reserved,
+        row.earned_at,
+        row.activates_at,
+        row.activated_at,
+        row.expires_at,
+        Period(row.idle_days, row.idle_months) if row.idle_days or row.idle_months else None,
+    )
+
+
+def _of(table: Any, key: WalletKey) -> tuple[Any, ...]:
+    return (table.program_id == key.program_id, table.member_id == key.member_id, table.unit == key.unit)
+
+
+async def find_live_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> Hold | None:
+    hold = models.Hold
+    found = await session.execute(
+        select(hold.id, hold.member_id, hold.unit, hold.points, hold.expires_at).where(
+            hold.program_id == program_id, hold.id == hold_id, hold.ended_at.is_(None)
+        )
+    )
+    return next(iter(await _holds(session, program_id, list(found))), None)
+
+
+async def list_expired(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> int:
+    """Return how many points of a lot have expired."""
+    allocation, entry = models.Allocation, models.Entry
+    found = await session.execute(
+        select(func.coalesce(-func.sum(allocation.points), 0))
+        .join(entry, (entry.program_id == allocation.program_id) & (entry.id == allocation.entry_id))
+        .where(
+            allocation.program_id == program_id,
+            allocation.lot_id == lot_id,
+            entry.program_id == program_id,
+            entry.kind == str(EntryKind.EXPIRE),
+        )
+    )
+    return int(found.scalar_one())
+
+
+async def page_lots(session: AsyncSession, key: WalletKey, *, before: UUID | None, limit: int) -> list[Lot]:
+    """Return a wallet's lots, spent ones included, the newest first."""
+    lot = models.Lot
+    query = select(*_LOT_COLUMNS).where(*_of(lot, key))
+    if before is not None:
+        query = query.where(lot.id < before)
+    return [_lot(row) for row in await session.execute(query.order_by(lot.id.desc()).limit(limit))]

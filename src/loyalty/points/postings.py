@@ -1,0 +1,43 @@
+"""What a book decides: entries, holds that end, and what a clawback came to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from loyalty.points.rules import Movement, Source, WalletKey
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the ledger, as it will be written."""
+
+    id: UUID
+    wallet: WalletKey
+    version: int
+    movement: Movement
+    balance_after: int
+    available_after: int
+    source: Source
+    corrects_id: UUID | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class EndedHold:
+    """A hold that is over: how much of it was captured, when, and by what (`captured`, `released`, `expired`)."""
+
+    id: UUID
+    captured: int
+    ended_at: datetime
+    ended_by: str
+
+
+@dataclass(frozen=True)
+class Reversal:
+    """What a clawback took: pending points cancelled, points taken from lots, what is owed and what was written off."""
+
+    pending: int = 0
+    taken: int = 0
+    owed: int = 0
+    written_off: int = 0

@@ -1,0 +1,143 @@
+"""What settings say of time and points: when lots begin and expire, what a return takes.
+
+Days are local days of the program's zone. A lot that expires "on" a day is good until that day is over.
+"""
+
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+_MONTHS: Final = 12
+
+
+class ExpiryKind(StrEnum):
+    NEVER = "never"
+    AFTER = "after"
+    DATES = "dates"
+    INACTIVITY = "inactivity"
+
+
+class RoundUpTo(StrEnum):
+    MONTH = "month"
+    YEAR = "year"
+
+
+class ActivationKind(StrEnum):
+    AT_ONCE = "at_once"
+    DELAY = "delay"
+    DELIVERY = "delivery"
+
+
+class Clawback(StrEnum):
+    """What a return takes back beyond the order's own pending points."""
+
+    PENDING_ONLY = "pending_only"
+    CLAMP_TO_ZERO = "clamp_to_zero"
+    ALLOW_DEBT = "allow_debt"
+
+
+class ExpiredLot(StrEnum):
+    """What becomes of points that return to a lot which has expired meanwhile."""
+
+    RESTORE_WITH_GRACE = "restore_with_grace"
+    NEW_LOT = "new_lot"
+    FORFEIT = "forfeit"
+
+
+@dataclass(frozen=True)
+class Period:
+    """A number of local days, or of calendar months; the 31st plus a month is that month's last day."""
+
+    days: int = 0
+    months: int = 0
+
+    def after(self, day: date) -> date:
+        index = day.year * _MONTHS + day.month - 1 + self.months
+        year, month = divmod(index, _MONTHS)
+        clamped = min(day.day, monthrange(year, month + 1)[1])
+        return date(year, month + 1, clamped) + timedelta(days=self.days)
+
+
+@dataclass(frozen=True)
+class LotDates:
+    """When a lot expires: at an instant, or after a wallet was idle for so long; neither means never."""
+
+    expires_at: datetime | None = None
+    idle: Period | None = None
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """When points expire that become spendable now.
+
+    `after`: a period, rounded up to the end of its month or year if so wished. `dates`: the end of the next of these
+    calendar days (`MM-DD`; 29 February falls on the 28th in other years). `inactivity`: a period without earning or
+    spending.
+    """
+
+    kind: ExpiryKind = ExpiryKind.NEVER
+    days: int = 0
+    months: int = 0
+    round_up_to: RoundUpTo | None = None
+    dates: tuple[str, ...] = ()
+
+    def dates_from(self, start: datetime, zone: ZoneInfo) -> LotDates:
+        """Return the dates of a lot that becomes spendable at `start`."""
+        day = start.astimezone(zone).date()
+        match self.kind:
+            case ExpiryKind.NEVER:
+                return LotDates()
+            case ExpiryKind.AFTER:
+                last = _rounded(Period(self.days, self.months).after(day), self.round_up_to)
+                return LotDates(end_of_day(last, zone))
+            case ExpiryKind.DATES:
+                return LotDates(end_of_day(min(_next(written, day) for written in self.dates), zone))
+            case ExpiryKind.INACTIVITY:
+                return LotDates(idle=Period(self.days, self.months))
+
+
+@dataclass(frozen=True)
+class Activation:
+    """When the points of a paid order become spendable: at once, at the start of a later day, or on delivery."""
+
+    kind: ActivationKind = ActivationKind.AT_ONCE
+    days: int = 0
+
+    def starts_at(self, paid_at: datetime, zone: ZoneInfo) -> datetime:
+        """Return the start of the local day that lies `days` after the payment's."""
+        return start_of_day(paid_at.astimezone(zone).date() + timedelta(days=self.days), zone)
+
+
+def idle_until(active_at: datetime, idle: Period, zone: ZoneInfo) -> datetime:
+    """Return when a wallet last active at an instant has been idle for a period: at the end of that local day."""
+    return end_of_day(idle.after(active_at.astimezone(zone).date()), zone)
+
+
+def end_of_day(day: date, zone: ZoneInfo) -> datetime:
+    """Return the instant at which a local day is over."""
+    return start_of_day(day + timedelta(days=1), zone)
+
+
+def start_of_day(day: date, zone: ZoneInfo) -> datetime:
+    """Return the instant at which a local day begins; where midnight is skipped, the first moment after the gap."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def _rounded(day: date, to: RoundUpTo | None) -> date:
+    match to:
+        case None:
+            return day
+        case RoundUpTo.MONTH:
+            return day.replace(day=monthrange(day.year, day.month)[1])
+        case RoundUpTo.YEAR:
+            return date(day.year, _MONTHS, 31)
+
+
+def _next(written: str, day: date) -> date:
+    """Return the first day so written that is not before `day`."""
+    month, number = int(written[:2]), int(written[3:])
+    found = [date(year, month, min(number, monthrange(year, month)[1])) for year in (day.year, day.year + 1)]
+    return next(candidate for candidate in found if candidate >= day)

@@ -1,0 +1,93 @@
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.params import FromPath, JSONBody
+
+from loyalty.access.guards import Call, Caller, Now
+from loyalty.access.rules import Scope
+from loyalty.core import ids
+from loyalty.core.problems import problems
+from loyalty.core.web import DryRun, Session, conclude
+from loyalty.orders.errors import OrderNotFound
+from loyalty.returns import service as returns
+from loyalty.returns.schemas import OrderCancellationIn, ReturnIn, ReturnList, ReturnOut, return_out
+
+
+class ReturnRoutes(Controller):
+    path = "/v1/orders/{order_id:str}"
+    tags = ("Returns",)
+
+    @post(
+        "/returns",
+        operation_id="create_order_return",
+        scope=Scope.ORDERS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def take_back(
+        self,
+        order_id: FromPath[str],
+        data: JSONBody[ReturnIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        dry_run: DryRun = False,
+    ) -> Response[ReturnOut]:
+        """Record that goods went back, and take back the points that the order no longer earns.
+
+        They are counted under the very rules that the order was counted under. 200 when the same return was recorded
+        under another key.
+        """
+        done = await returns.take_back(
+            session,
+            program=caller.program,
+            call=call,
+            order_id=_order_id(order_id),
+            asked=data.asked(),
+            actor=caller.actor,
+            now=now,
+        )
+        view = await returns.view(session, program_id=caller.program.id, return_id=done.resource_id)
+        return await conclude(session, return_out(view), done, dry_run=dry_run)
+
+    @post(
+        "/cancellation",
+        operation_id="create_order_cancellation",
+        scope=Scope.ORDERS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def cancel(
+        self,
+        order_id: FromPath[str],
+        data: JSONBody[OrderCancellationIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        dry_run: DryRun = False,
+    ) -> Response[ReturnOut]:
+        """Cancel an order: everything that is left of it goes back, and it is no purchase in any metric."""
+        done = await returns.take_back(
+            session,
+            program=caller.program,
+            call=call,
+            order_id=_order_id(order_id),
+            asked=data.asked(),
+            actor=caller.actor,
+            now=now,
+        )
+        view = await returns.view(session, program_id=caller.program.id, return_id=done.resource_id)
+        return await conclude(session, return_out(view), done, dry_run=dry_run)
+
+    @get("/returns", operation_id="list_order_returns", scope=Scope.ORDERS_READ, responses=problems(403, 404))
+    async def listing(self, order_id: FromPath[str], caller: Caller, session: Session) -> ReturnList:
+        """List what went back of an order, the oldest first; a cancellation is among it."""
+        found = await returns.listing(session, program_id=caller.program.id, order_id=_order_id(order_id))
+        return ReturnList([return_out(view) for view in found])
+
+
+def _order_id(text: str) -> UUID:
+    order_id = ids.parse("ord", text)
+    if order_id is None:
+        raise OrderNotFound
+    return order_id

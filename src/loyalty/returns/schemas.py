@@ -1,0 +1,159 @@
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import Field
+
+from loyalty.core import ids
+from loyalty.core.clock import rfc3339
+from loyalty.core.fields import Body, CrossChecked, ExternalId, FieldFault, Instant, Metadata, MoneyIn, text
+from loyalty.core.money import MoneyOut
+from loyalty.orders.returning import ReturnKind, WantedLine
+from loyalty.points.schemas import EntryOut, entry_out
+from loyalty.returns.service import Asked, View
+
+_MAX_LINES = 500
+Reason = Annotated[str, text(longest=500)]
+
+
+class ReturnLineIn(Body):
+    """A line of the order, counted from 1: so many pieces of it, or an amount, or both as agreed with the customer."""
+
+    line: Annotated[int, Field(ge=1, le=_MAX_LINES, strict=True)]
+    quantity: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
+    total: MoneyIn | None = None
+
+
+class ReturnIn(CrossChecked):
+    """What goes back: these lines, or this amount spread over all lines, or with neither everything that is left."""
+
+    external_id: ExternalId | None = None
+    lines: Annotated[list[ReturnLineIn], Field(min_length=1, max_length=_MAX_LINES)] | None = None
+    total: MoneyIn | None = None
+    reason: Reason | None = None
+    returned_at: Instant | None = None
+    metadata: Metadata
+
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        lines = raw.get("lines")
+        if lines is not None and raw.get("total") is not None:
+            yield ("total",), "total", "Name lines or a total, not both"
+        seen = set()
+        for index, line in enumerate(lines if isinstance(lines, list) else []):
+            if not isinstance(line, Mapping):
+                continue
+            if line.get("quantity") is None and line.get("total") is None:
+                yield ("lines", index), "line", "Name a quantity, a total, or both"
+            if isinstance(number := line.get("line"), int):
+                if number in seen:
+                    yield ("lines", index, "line"), "duplicate", "A line is named once"
+                seen.add(number)
+        if len(_currencies(raw)) > 1:
+            yield ("lines",), "currency", "All amounts should be in the order's currency"
+
+    def asked(self) -> Asked:
+        lines = None
+        if self.lines is not None:
+            lines = tuple(
+                WantedLine(line.line, line.quantity, line.total.amount if line.total else None) for line in self.lines
+            )
+        return Asked(
+            kind=ReturnKind.RETURN,
+            external_id=self.external_id,
+            lines=lines,
+            total_minor=self.total.amount if self.total else None,
+            currency=next(iter(_currencies(self.model_dump())), None),
+            reason=self.reason,
+            returned_at=self.returned_at,
+            metadata=self.metadata,
+        )
+
+
+class OrderCancellationIn(Body):
+    """Why an order is cancelled, and when; now unless given."""
+
+    reason: Reason | None = None
+    cancelled_at: Instant | None = None
+    metadata: Metadata
+
+    def asked(self) -> Asked:
+        return Asked(
+            kind=ReturnKind.CANCELLATION,
+            reason=self.reason,
+            returned_at=self.cancelled_at,
+            metadata=self.metadata,
+        )
+
+
+class ReturnedLineOut(msgspec.Struct):
+    line: int
+    quantity: int
+    total: MoneyOut
+
+
+class ReversalOut(msgspec.Struct):
+    """What one rule had given too much: `points` in all.
+
+    `pending` were not spendable yet, `taken` came out of the wallet, `owed` became debt, `written_off` was let go.
+    """
+
+    rule_id: str
+    points: int
+    pending: int
+    taken: int
+    owed: int
+    written_off: int
+
+
+class ReturnOut(msgspec.Struct):
+    """What went back of an order, and the points that it took back. `kind` is return or cancellation."""
+
+    id: str
+    order_id: str
+    external_id: str | None
+    kind: str
+    total: MoneyOut
+    lines: list[ReturnedLineOut]
+    points_reversed: int
+    reversals: list[ReversalOut]
+    entries: list[EntryOut]
+    reason: str | None
+    returned_at: str
+    recorded_at: str
+    metadata: dict[str, str]
+
+
+class ReturnList(msgspec.Struct):
+    data: list[ReturnOut]
+
+
+def return_out(view: View) -> ReturnOut:
+    made = view.made
+    return ReturnOut(
+        id=ids.public("ret", made.id),
+        order_id=ids.public("ord", made.order_id),
+        external_id=made.external_id,
+        kind=made.kind,
+        total=MoneyOut(made.total_minor, view.currency),
+        lines=[
+            ReturnedLineOut(line.line, line.quantity, MoneyOut(line.total_minor, view.currency)) for line in view.lines
+        ],
+        points_reversed=sum(row.pending + row.taken + row.owed + row.written_off for row in view.reversals),
+        reversals=[
+            ReversalOut(ids.public("rul", row.rule_id), row.points, row.pending, row.taken, row.owed, row.written_off)
+            for row in view.reversals
+        ],
+        entries=[entry_out(entry) for entry in view.entries],
+        reason=made.reason,
+        returned_at=rfc3339(made.returned_at),
+        recorded_at=rfc3339(made.recorded_at),
+        metadata=made.notes,
+    )
+
+
+def _currencies(raw: Mapping[str, Any]) -> set[str]:
+    lines = raw.get("lines")
+    named = [line.get("total") for line in lines if isinstance(line, Mapping)] if isinstance(lines, list) else []
+    totals = [total for total in [raw.get("total"), *named] if isinstance(total, Mapping)]
+    return {currency for total in totals if isinstance(currency := total.get("currency"), str)}
