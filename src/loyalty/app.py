@@ -18,6 +18,7 @@ from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, 
 from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.adjustments.routes import AdjustmentRoutes
+from loyalty.books.routes import BookRoutes
 from loyalty.checkout.routes import OrderRoutes
 from loyalty.core import migrate
 from loyalty.core.db import Sessions, create_engine, create_sessions
@@ -53,7 +54,7 @@ from loyalty.transfers.routes import TransferRoutes
 _log = logging.getLogger("loyalty.app")
 _TAGS: Final = (
     "Members", "Orders", "Returns", "Points", "Holds", "Adjustments", "Transfers", "Rewards", "Redemptions",
-    "Referrals", "Me", "Metrics", "Earning", "Program", "Access", "Imports", "Events",
+    "Referrals", "Me", "Metrics", "Books", "Earning", "Program", "Access", "Imports", "Events",
 )  # fmt: skip
 _ROUTES: Final = (
     ProgramRoutes,
@@ -64,6 +65,7 @@ _ROUTES: Final = (
     sign_in_member,
     enrol,  # after the controller whose path it shares: the framework refuses the other order
     PointRoutes,
+    BookRoutes,
     HoldRoutes,
     AdjustmentRoutes,
     TransferRoutes,

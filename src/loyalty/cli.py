@@ -24,7 +24,9 @@ from loyalty.access import service as access
 from loyalty.access.passwords import Passwords
 from loyalty.access.rules import ALL_KEY_SCOPES, KeyKind, Role, Scope
 from loyalty.app import create_app
+from loyalty.books import service as books
 from loyalty.core import clock, ids, migrate
+from loyalty.core.clock import rfc3339
 from loyalty.core.db import Sessions, create_engine, create_sessions, transaction
 from loyalty.core.embedded import EmbeddedRefused
 from loyalty.core.errors import Fault, LoyaltyError, ValidationFailed
@@ -35,10 +37,12 @@ from loyalty.demo import command as demonstration
 from loyalty.imports import service as imports
 from loyalty.imports.rules import Record
 from loyalty.imports.schemas import MAX_RECORDS, EnrolmentRecord, OrderRecord, RecordIn
+from loyalty.jobs import service as jobs
 from loyalty.points import service as points
 from loyalty.programs import service as programs
 from loyalty.programs.rules import Mode, ProgramRules
 from loyalty.programs.schemas import Slug, TimeZone
+from loyalty.schedule.schemas import JobList, job_list
 
 T = TypeVar("T")
 
@@ -225,17 +229,39 @@ def ledger_group() -> None:
 def verify_ledger(slug: str) -> None:
     """Prove a program's books, naming each wallet that differs; exits 1 if one does."""
 
-    async def verify(session: AsyncSession) -> points.Verification:
+    async def verify(session: AsyncSession) -> tuple[points.Verification, books.Proof]:
         program = await programs.get_by_slug(session, slug=slug)
-        return await points.verify(session, program_id=program.id)
+        proof = await books.prove(session, program_id=program.id)
+        return await points.verify(session, program_id=program.id), proof
 
-    found = _in_transaction(verify)
+    found, proof = _in_transaction(verify)
+    for seal in proof.broken:
+        counted = f"{seal.entries_sealed} entries sealed, {seal.entries_found} found"
+        click.echo(f"The seal of the day before {rfc3339(seal.until)} is broken: {counted}.")
     for row in found.differences:
         member = ids.public("mem", row.member_id)
         click.echo(f"{member} {row.unit}: {row.check}: expected {row.expected}, found {row.found}")
-    if found.differences:
+    if found.differences or proof.broken:
         sys.exit(1)
     click.echo(f"All {found.wallets} wallets hold ({found.entries} entries).")
+    if proof.head is not None:
+        click.echo(f"All {proof.seals} seals hold; the newest is {proof.head.hex()}.")
+
+
+@main.command("jobs")
+@click.option("--program", "slug", required=True)
+def show_jobs(slug: str) -> None:
+    """Show a program's jobs: how each stands, when it ran last and runs next, and why it failed."""
+
+    async def listing(session: AsyncSession) -> JobList:
+        program = await programs.get_by_slug(session, slug=slug)
+        return job_list(await jobs.listing(session, program_id=program.id), real_now=clock.now())
+
+    for job in _in_transaction(listing).data:
+        did = "" if job.last_done is None else f", {job.last_done} done"
+        click.echo(f"{job.name}: {job.state}, last {job.last_finished_at or 'never'}{did}, next {job.next_run_at}")
+        if job.last_error is not None:
+            click.echo(f"  failed {job.attempts} times: {job.last_error}")
 
 
 @main.command("import")

@@ -2,6 +2,7 @@
 
 from loyalty.access import models as access
 from loyalty.adjustments import models as adjustments
+from loyalty.books import models as books
 from loyalty.core import idempotency
 from loyalty.core.db import Row
 from loyalty.earning import models as earning
@@ -19,6 +20,7 @@ from loyalty.transfers import models as transfers
 ROOMS = (
     access,
     adjustments,
+    books,
     earning,
     idempotency,
     jobs,

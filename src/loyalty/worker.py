@@ -14,7 +14,7 @@ from loyalty.core.db import Sessions, transaction
 from loyalty.jobs import service as jobs
 from loyalty.outbox import service as outbox
 from loyalty.programs import queries as programs
-from loyalty.schedule.service import JOBS
+from loyalty.schedule.service import JOBS, Moment
 
 _IDLE_SECONDS: Final = 1.0
 _BATCH: Final = 5000
@@ -115,7 +115,8 @@ async def _do(sessions: Sessions, program_id: UUID, name: str) -> int:
     while True:
         async with transaction(sessions) as session:
             program = await programs.get_program(session, program_id=program_id)
-            batch = await job.work(session, program, program.now(clock.now()), job.batch)
+            real = clock.now()
+            batch = await job.work(session, program, Moment(program.now(real), real), job.batch)
         done += batch
         if batch < job.batch:
             return done

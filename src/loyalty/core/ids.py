@@ -1,5 +1,6 @@
 """Ids: UUIDv7 inside, a prefix and 26 lower-case Crockford characters outside (`mem_01j…`)."""
 
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +16,16 @@ _VALUE: Final = {symbol: value for value, symbol in enumerate(_LOWER)}
 def new() -> UUID:
     """Make an id whose order is that of creation within one process."""
     return uuid7()
+
+
+def floor(instant: datetime) -> UUID:
+    """Return the least id that can be made from an instant on; ids count milliseconds of the real world's clock."""
+    return UUID(int=int(instant.timestamp() * 1000) << 80)
+
+
+def made_at(value: UUID) -> datetime:
+    """Return when an id was made, to the millisecond."""
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
 
 
 def encode(value: UUID) -> str:

@@ -19,6 +19,7 @@ _SUBJECTS = {
     "program": "prg",
     "key": "key",
     "click": "clk",
+    "ledger": "prg",
 }
 
 

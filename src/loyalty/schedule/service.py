@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.books import service as books
 from loyalty.core import idempotency
 from loyalty.points import service as points
 from loyalty.programs import service as programs
@@ -12,8 +13,17 @@ from loyalty.programs.rules import Program
 
 _KEEP_KEYS: Final = timedelta(days=30)
 
-Batch = Callable[[AsyncSession, Program, datetime, int], Awaitable[int]]
-"""Does at most so many things that are due by now in a program, in one transaction; returns how many."""
+
+@dataclass(frozen=True)
+class Moment:
+    """The program's present, which its test clock may set, and the real world's."""
+
+    now: datetime
+    real: datetime
+
+
+Batch = Callable[[AsyncSession, Program, Moment, int], Awaitable[int]]
+"""Does at most so many things that are due in a program, in one transaction; returns how many."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +35,25 @@ class Job:
     work: Batch
 
 
-async def settle(session: AsyncSession, program: Program, now: datetime, limit: int) -> int:
+async def settle(session: AsyncSession, program: Program, moment: Moment, limit: int) -> int:
     """Activate, expire and release what is due in wallets."""
-    return await points.settle_due(session, program=program, now=now, limit=limit)
+    return await points.settle_due(session, program=program, now=moment.now, limit=limit)
 
 
-async def forget_keys(session: AsyncSession, program: Program, now: datetime, limit: int) -> int:
+async def forget_keys(session: AsyncSession, program: Program, moment: Moment, limit: int) -> int:
     """Forget idempotency keys older than thirty days of the program's own time."""
-    return await idempotency.prune(session, program_id=program.id, before=now - _KEEP_KEYS, limit=limit)
+    return await idempotency.prune(session, program_id=program.id, before=moment.now - _KEEP_KEYS, limit=limit)
+
+
+async def seal(session: AsyncSession, program: Program, moment: Moment, _: int) -> int:
+    """Seal the next closed day of the ledger."""
+    return int(await books.seal_next(session, program=program, now=moment.now, real_now=moment.real))
 
 
 JOBS: Final = {
     "settle_wallets": Job(timedelta(seconds=10), 200, settle),
     "forget_keys": Job(timedelta(hours=1), 5_000, forget_keys),
+    "seal_ledger": Job(timedelta(hours=1), 1, seal),
 }
 
 
@@ -49,6 +65,6 @@ async def advance_clock(session: AsyncSession, *, program: Program, to: datetime
     moved = await programs.advance_clock(session, program_id=program.id, to=to, real_now=real_now)
     while (due := await points.next_due(session, program_id=program.id)) is not None and due <= to:
         at = max(due, program.now(real_now))
-        while await settle(session, program, at, JOBS["settle_wallets"].batch):
+        while await settle(session, program, Moment(at, real_now), JOBS["settle_wallets"].batch):
             pass
     return moved
