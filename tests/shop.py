@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 _TENANT_TABLES = (
     "adjustments", "allocations", "api_keys", "coupons", "customers", "earning_rule_versions", "earning_rules",
-    "entries", "events", "hold_reservations", "holds", "idempotency_keys", "identifiers", "lots",
+    "entries", "events", "hold_reservations", "holds", "idempotency_keys", "identifiers", "lots", "member_merges",
     "member_passwords", "member_status_changes", "members", "order_award_reversals", "order_awards", "order_lines",
     "order_return_lines", "order_returns", "orders", "profiles", "program_settings", "redemption_cancellations",
     "redemptions", "referral_campaigns", "referral_clicks", "referral_codes", "referral_rewards",

@@ -170,6 +170,10 @@ async def _own_object(world: World, operation: Operation) -> dict[str, str]:
         case "create_order_delivery" | "create_order_return" | "create_order_payment":
             order = await shop.order(5, customer_id=world.member["customer_id"], status="placed")
             return {"order_id": order["id"]}
+        case "create_member_erasure":
+            return {"member_id": (await shop.enrol())["id"]}
+        case "create_order_claim":
+            return {"order_id": (await shop.order(5))["id"]}
         case "create_hold_release":
             return {"hold_id": (await shop.post("/v1/holds", {"member_id": member, "points": 1}))["id"]}
         case "create_lot_reinstatement":

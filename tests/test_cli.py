@@ -92,6 +92,18 @@ def test_history_is_imported_once_and_the_books_hold(program: str, tmp_path: Pat
     assert run(f"ledger verify --program {program}").output == "All 1 wallets hold (0 entries).\n"
 
 
+async def test_points_are_given_from_a_file(program: str, client: httpx.AsyncClient, tmp_path: Path) -> None:
+    headers = credentials_of(await typed(f"keys create --program {program} --name till"))
+    member = await client.post("/v1/members", json={"external_id": "ann"}, headers={**headers, "Idempotency-Key": "1"})
+    assert member.status_code == 201
+    file = tmp_path / "gifts.csv"
+    file.write_text("external_id,member,points,reason\nr-1,ann,5,gift\n", encoding="utf-8")
+    assert await typed(f"adjust {file} --program {program} --dry-run") == "2: r-1: given"
+    assert await typed(f"adjust {file} --program {program}") == "2: r-1: given"
+    assert await typed(f"adjust {file} --program {program}") == "2: r-1: already"
+    assert (await typed(f"ledger verify --program {program}")).startswith("All 1 wallets hold (1 entries).")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

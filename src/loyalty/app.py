@@ -36,13 +36,15 @@ from loyalty.core.web import (
 )
 from loyalty.earning.routes import EarningRuleRoutes
 from loyalty.enrolment.routes import enrol
+from loyalty.erasures.routes import erase
 from loyalty.holds.routes import HoldRoutes
 from loyalty.imports.routes import bring_in
 from loyalty.members.routes import MemberRoutes, change_own_password, sign_in_member
+from loyalty.merges.routes import MergeRoutes
 from loyalty.metrics.routes import MetricRoutes
 from loyalty.outbox.routes import EventRoutes
 from loyalty.points.routes import PointRoutes
-from loyalty.profiles.routes import MeRoutes
+from loyalty.profiles.routes import MeRoutes, explain_balance
 from loyalty.programs.routes import ProgramRoutes
 from loyalty.redemptions.routes import OwnRedemptionRoutes, RedemptionRoutes
 from loyalty.referrals.routes import ReferralRoutes, follow_link
@@ -64,7 +66,10 @@ _ROUTES: Final = (
     MemberRoutes,
     sign_in_member,
     enrol,  # after the controller whose path it shares: the framework refuses the other order
+    erase,
+    MergeRoutes,
     PointRoutes,
+    explain_balance,
     BookRoutes,
     HoldRoutes,
     AdjustmentRoutes,

@@ -23,6 +23,7 @@ from loyalty import local, worker
 from loyalty.access import service as access
 from loyalty.access.passwords import Passwords
 from loyalty.access.rules import ALL_KEY_SCOPES, KeyKind, Role, Scope
+from loyalty.adjustments import bulk
 from loyalty.app import create_app
 from loyalty.books import service as books
 from loyalty.core import clock, ids, migrate
@@ -287,6 +288,34 @@ def import_history(file: Path, slug: str) -> None:
     done = _with_sessions(bring_in)
     click.echo(f"{done.orders} orders, {done.enrolments} enrolments, {done.referrals} referrals.")
     click.echo(f"{done.skipped} records were there already.")
+
+
+@main.command("adjust")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--program", "slug", required=True)
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and do nothing.")
+def adjust_many(file: Path, slug: str, dry_run: bool) -> None:
+    """Give or take points from FILE, a CSV of external_id,member,points,reason; exits 1 if a row is refused.
+
+    Safe to run again: a row is known by its external id.
+    """
+    text = file.read_text(encoding="utf-8", errors="replace")
+
+    async def apply(session: AsyncSession) -> list[bulk.Outcome]:
+        rows = bulk.read(text)
+        program = await programs.get_by_slug(session, slug=slug)
+        outcomes = await bulk.apply(session, program=program, rows=rows, actor=_ACTOR, now=program.now(clock.now()))
+        if dry_run:
+            await session.rollback()
+        return outcomes
+
+    outcomes = _in_transaction(apply)
+    for outcome in outcomes:
+        click.echo(
+            f"{outcome.row}: {outcome.external_id}: {outcome.outcome}{f' ({outcome.code})' if outcome.code else ''}"
+        )
+    if any(outcome.outcome == "refused" for outcome in outcomes):
+        sys.exit(1)
 
 
 @main.command()

@@ -8,6 +8,7 @@ from loyalty.core.db import Row
 from loyalty.earning import models as earning
 from loyalty.jobs import models as jobs
 from loyalty.members import models as members
+from loyalty.merges import models as merges
 from loyalty.orders import models as orders
 from loyalty.outbox import models as outbox
 from loyalty.points import models as points
@@ -25,6 +26,7 @@ ROOMS = (
     idempotency,
     jobs,
     members,
+    merges,
     orders,
     outbox,
     points,

@@ -67,6 +67,8 @@ class World:
     adjustment: Json
     transfer: Json
     lot: str
+    merge: Json
+    spare: Json
 
     @property
     def ids(self) -> dict[str, str]:
@@ -81,6 +83,7 @@ class World:
             "adjustment_id": self.adjustment["id"],
             "transfer_id": self.transfer["id"],
             "lot_id": self.lot,
+            "merge_id": self.merge["id"],
             "code": self.member["referral_code"],
             "program_slug": self.shop.program.slug,
         }
@@ -170,6 +173,11 @@ async def open_world(client: httpx.AsyncClient, app: Litestar) -> World:
         transfer=await shop.post(
             "/v1/transfers", {"from_member_id": member["id"], "to_member_id": (await shop.enrol())["id"], "points": 1}
         ),
+        spare=await shop.enrol(),
+        merge=await shop.post(
+            "/v1/member-merges",
+            {"from_member_id": (await shop.enrol())["id"], "into_member_id": member["id"], "reason": "the same"},
+        ),
         lot=(await shop.get(f"/v1/members/{member['id']}/lots"))["data"][0]["id"],
     )
 
@@ -183,6 +191,9 @@ _TERMS: Final = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR":
 BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "advance_test_clock": lambda _: {"to": "2026-01-01T13:00:00Z"},
     "create_adjustment": lambda world: _given(world.member),
+    "create_adjustment_batch": lambda world: {
+        "csv": f"external_id,member,points,reason\nrow-{next(world.shop.numbers)},{world.member['id']},5,gift\n"
+    },
     "create_coupon_use": lambda world: {"code": world.coupon},
     "create_earning_rule": lambda _: {"name": "more", "terms": _TERMS},
     "create_earning_rule_version": lambda _: {"terms": _TERMS, "active_from": "2026-06-01T00:00:00Z"},
@@ -218,9 +229,16 @@ BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "create_my_redemption_cancellation": lambda _: {},
     "create_order": lambda world: world.shop.order_body(customer_id=world.member["customer_id"]),
     "create_order_cancellation": lambda _: {"reason": "changed my mind"},
+    "create_order_claim": lambda world: {"member_id": world.member["id"]},
     "create_order_delivery": lambda _: {},
     "create_order_payment": lambda _: {},
     "create_order_return": lambda _: {"total": {"amount": 100, "currency": "EUR"}},
+    "create_member_erasure": lambda _: {"reason": "asked to be forgotten"},
+    "create_member_merge": lambda world: {
+        "from_member_id": world.spare["id"],
+        "into_member_id": world.member["id"],
+        "reason": "the same person",
+    },
     "create_transfer": lambda world: {
         "from_member_id": world.member["id"],
         "to_member_id": world.transfer["to_member_id"],

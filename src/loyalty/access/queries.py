@@ -138,3 +138,8 @@ async def put_member_password(
         .values(program_id=program_id, member_id=member_id, **values)
         .on_conflict_do_update(index_elements=["program_id", "member_id"], set_=values)
     )
+
+
+async def delete_member_password(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
+    password = models.MemberPassword
+    await session.execute(delete(password).where(password.program_id == program_id, password.member_id == member_id))

@@ -194,6 +194,10 @@ async def check_member_password(
     return await passwords.verify(password, stored=stored)
 
 
+async def forget_member_password(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
+    await queries.delete_member_password(session, program_id=program_id, member_id=member_id)
+
+
 async def _open_session(session: AsyncSession, *, program: str, manager_id: UUID, real_now: datetime) -> str:
     try:
         program_id = (await programs.get_by_slug(session, slug=program)).id

@@ -5,15 +5,19 @@ from litestar.params import FromPath, JSONBody
 
 from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
+from loyalty.adjustments import bulk
 from loyalty.adjustments import service as adjustments
 from loyalty.adjustments.errors import AdjustmentNotFound
 from loyalty.adjustments.schemas import (
     AdjustmentIn,
     AdjustmentOut,
     AdjustmentPage,
+    BatchIn,
+    BatchOut,
     LotExtensionIn,
     adjustment_out,
     adjustment_page,
+    batch_out,
 )
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -48,6 +52,26 @@ class AdjustmentRoutes(Controller):
         done = await adjustments.adjust(session, program=caller.program, call=call, asked=asked, now=now)
         view = await adjustments.get(session, program_id=caller.program.id, adjustment_id=done.resource_id)
         return await conclude(session, adjustment_out(view), done, dry_run=dry_run)
+
+    @post(
+        "/adjustment-batches",
+        operation_id="create_adjustment_batch",
+        scope=Scope.POINTS_WRITE,
+        status_code=200,
+        responses=problems(403, 409, 503),
+    )
+    async def adjust_many(
+        self, data: JSONBody[BatchIn], caller: Caller, session: Session, now: Now, dry_run: DryRun = False
+    ) -> BatchOut:
+        """Give or take points for many members from a CSV; each row is done or refused by itself.
+
+        It needs no Idempotency-Key: the rows carry theirs.
+        """
+        rows = bulk.read(data.csv)
+        outcomes = await bulk.apply(session, program=caller.program, rows=rows, actor=caller.actor, now=now)
+        if dry_run:
+            await session.rollback()
+        return batch_out(outcomes)
 
     @get(
         "/adjustments/{adjustment_id:str}",

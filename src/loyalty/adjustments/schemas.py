@@ -1,9 +1,11 @@
+from collections import Counter
 from typing import Annotated, Literal
 
 import msgspec
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from loyalty.adjustments.bulk import Outcome
 from loyalty.adjustments.rules import AdjustmentKind, Asked
 from loyalty.adjustments.service import View
 from loyalty.core import ids
@@ -53,6 +55,53 @@ class AdjustmentIn(Body):
             expires_at=self.expires_at,
             metadata=self.metadata,
         )
+
+
+class BatchIn(Body):
+    """A CSV file as text: a header line `external_id,member,points,reason`, and 1 to 1,000 rows.
+
+    `member` is a member's id, external id or e-mail; `external_id` makes a row happen once however often it is sent.
+    """
+
+    csv: Annotated[str, Field(min_length=1, max_length=1_000_000)]
+
+
+class BatchRowOut(msgspec.Struct):
+    """What became of a row, the header being line 1: given, already (there before), or refused with a code."""
+
+    line: int
+    external_id: str
+    outcome: str
+    adjustment_id: str | None
+    code: str | None
+
+
+class BatchOut(msgspec.Struct):
+    """A line for every row, in the order of the file."""
+
+    given: int
+    already: int
+    refused: int
+    rows: list[BatchRowOut]
+
+
+def batch_out(outcomes: list[Outcome]) -> BatchOut:
+    counts = Counter(outcome.outcome for outcome in outcomes)
+    return BatchOut(
+        given=counts["given"],
+        already=counts["already"],
+        refused=counts["refused"],
+        rows=[
+            BatchRowOut(
+                outcome.row,
+                outcome.external_id,
+                outcome.outcome,
+                ids.public("adj", outcome.adjustment_id) if outcome.adjustment_id else None,
+                outcome.code,
+            )
+            for outcome in outcomes
+        ],
+    )
 
 
 class LotExtensionIn(Body):

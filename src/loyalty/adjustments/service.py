@@ -43,16 +43,27 @@ async def adjust(session: AsyncSession, *, program: Program, call: Call, asked: 
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
+    made, is_new = await apply(session, program=program, asked=asked, now=now, adjustment_id=claim.resource_id)
+    if is_new:
+        return claim
+    await idempotency.repoint(session, claim, resource_id=made, status=_EXISTED)
+    return Claim(call, made, _EXISTED, replayed=False)
+
+
+async def apply(
+    session: AsyncSession, *, program: Program, asked: Asked, now: datetime, adjustment_id: UUID | None = None
+) -> tuple[UUID, bool]:
+    """Give or take points by hand; return the adjustment, and whether it is new or was there under its external id."""
+    own_id = adjustment_id or ids.new()
     asked.check_dates(now)
     await members.standing(session, program_id=program.id, member_id=asked.wallet.member_id)
     book = await points.open_book(session, program=program, keys=[asked.wallet], now=now)
-    there = await _record(session, asked, adjustment_id=claim.resource_id, now=now)
+    there = await _record(session, asked, adjustment_id=own_id, now=now)
     if there is not None:
-        await idempotency.repoint(session, claim, resource_id=there, status=_EXISTED)
-        return Claim(call, there, _EXISTED, replayed=False)
-    await _move(session, book, asked, adjustment_id=claim.resource_id, now=now)
+        return there, False
+    await _move(session, book, asked, adjustment_id=own_id, now=now)
     await points.post(session, book)
-    return claim
+    return own_id, True
 
 
 async def extend(

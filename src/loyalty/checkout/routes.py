@@ -8,9 +8,11 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
+from loyalty.checkout import claims
 from loyalty.checkout import service as checkout
 from loyalty.checkout.schemas import (
     DeliveryIn,
+    OrderClaimIn,
     OrderIn,
     OrderOut,
     OrderPage,
@@ -109,6 +111,36 @@ class OrderRoutes(Controller):
         )
         view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
         return await conclude(session, delivered_out(view), done, dry_run=dry_run)
+
+    @post(
+        "/{order_id:str}/claim",
+        operation_id="create_order_claim",
+        scope=Scope.ORDERS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def claim(
+        self,
+        order_id: FromPath[str],
+        data: JSONBody[OrderClaimIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        state: State,
+        dry_run: DryRun = False,
+    ) -> Response[OrderOut]:
+        """Make a guest's order a member's: it earns if it was placed at or after they joined."""
+        done = await claims.claim(
+            session,
+            program=caller.program,
+            call=call,
+            order_id=_order_id(order_id),
+            member_id=data.member_id,
+            keyring=state.keyring,
+            now=now,
+        )
+        view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
+        return await conclude(session, placed_out(view), done, dry_run=dry_run)
 
     @get("/{order_id:str}", operation_id="get_order", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def read(self, order_id: FromPath[str], caller: Caller, session: Session, expand: Expand = None) -> OrderOut:

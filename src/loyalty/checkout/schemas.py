@@ -105,6 +105,12 @@ class PaymentIn(Body):
     paid_at: Instant | None = None
 
 
+class OrderClaimIn(Body):
+    """The member who made the order as a guest."""
+
+    member_id: public_id("mem")  # type: ignore[valid-type]
+
+
 class DeliveryIn(Body):
     """When the order was delivered; now unless given."""
 

@@ -13,6 +13,7 @@ from loyalty.core.signing import Keyring
 from loyalty.earning import models as earning_models
 from loyalty.earning import service as earning
 from loyalty.earning.rules import Award
+from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import CustomerNotFound
 from loyalty.orders import models as order_models
@@ -32,8 +33,9 @@ from loyalty.referrals import service as referrals
 from loyalty.referrals.rules import Waiting, qualifies
 from loyalty.referrals.service import Settlement
 
-_EMAIL: Final = "loyalty:order-email"
+GUEST_EMAIL: Final = "loyalty:order-email"
 _EXISTED: Final = 200
+_MOST_MERGES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ async def place(
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
-    guest = keyring.digests(_EMAIL, basket.email) if basket.email and not _names_customer(basket) else ()
+    guest = keyring.digests(GUEST_EMAIL, basket.email) if basket.email and not _names_customer(basket) else ()
     order = await _new_order(
         session, program_id=program.id, order_id=claim.resource_id, basket=basket, guest=guest, now=now
     )
@@ -69,7 +71,16 @@ async def place(
         return Claim(call, recorded.order_id, _EXISTED, replayed=False)
     order_rules.check_currency(order.currency, accepted=program.rules.currencies)
     order_rules.check_placed(order.placed_at, now=now, late_days=program.rules.late_order_days)
-    await _count(session, program=program, order=order, now=now)
+    await count(session, program=program, order=order, now=now)
+    await _tell(
+        session,
+        program_id=program.id,
+        what="order.recorded",
+        order_id=order.id,
+        customer_id=order.customer_id,
+        at=order.placed_at,
+        now=now,
+    )
     return claim
 
 
@@ -140,6 +151,22 @@ async def deliver(
     return claim
 
 
+async def count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
+    """Let an order earn and complete a referral; its points wait as pending until it is paid."""
+    awards = await _awards(session, program_id=program.id, order=order)
+    waiting = None
+    if order.paid:
+        waiting = await _waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
+    completed = waiting if waiting is not None and _completes(waiting, order) else None
+    keys = set(completed.wallets(program.id) if completed else [])
+    if order.customer_id is not None:
+        keys |= rules.award_wallets(awards, program_id=program.id, member_id=order.customer_id)
+    book = await points.open_book(session, program=program, keys=keys, now=now)
+    paid_awards = [(order.id, award, _award(book, order, award, program_id=program.id)) for award in awards]
+    await _settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
+    await earning.record(session, program_id=program.id, awards=paid_awards)
+
+
 async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> View:
     """Return an order with what it earned and completed, all from stored rows."""
     order, lines = await orders.get(session, program_id=program_id, order_id=order_id)
@@ -190,34 +217,15 @@ async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, 
         )
     if customer_id is None:
         return None
-    if not await members.lock_customers(session, program_id=program_id, customer_ids=[customer_id]):
-        raise CustomerNotFound
+    # A merge holds both customers' locks: who waited for one here may find the customer merged into another since.
+    for _ in range(_MOST_MERGES):
+        if not await members.lock_customers(session, program_id=program_id, customer_ids=[customer_id]):
+            raise CustomerNotFound
+        stands = await merging.standing_for(session, program_id=program_id, customer_id=customer_id)
+        if stands == customer_id:
+            break
+        customer_id = stands
     return customer_id
-
-
-async def _count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
-    """Let an order earn and complete a referral; its points wait as pending until it is paid."""
-    awards = await _awards(session, program_id=program.id, order=order)
-    waiting = None
-    if order.paid:
-        waiting = await _waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
-    completed = waiting if waiting is not None and _completes(waiting, order) else None
-    keys = set(completed.wallets(program.id) if completed else [])
-    if order.customer_id is not None:
-        keys |= rules.award_wallets(awards, program_id=program.id, member_id=order.customer_id)
-    book = await points.open_book(session, program=program, keys=keys, now=now)
-    paid_awards = [(order.id, award, _award(book, order, award, program_id=program.id)) for award in awards]
-    await _settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
-    await earning.record(session, program_id=program.id, awards=paid_awards)
-    await _tell(
-        session,
-        program_id=program.id,
-        what="order.recorded",
-        order_id=order.id,
-        customer_id=order.customer_id,
-        at=order.placed_at,
-        now=now,
-    )
 
 
 async def _awards(session: AsyncSession, *, program_id: UUID, order: NewOrder) -> list[Award]:
@@ -244,7 +252,7 @@ def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UU
         kind=EntryKind.EARN,
         source=_source(order.id),
         occurred_at=order.placed_at,
-        pending=not order.paid or book.rules.activation.kind is ActivationKind.DELIVERY,
+        pending=not order.paid or (book.rules.activation.kind is ActivationKind.DELIVERY and not order.delivered),
         activates_at=rules.starts_at(book.rules, paid_at=order.placed_at, now=book.now) if order.paid else None,
     ).id
 

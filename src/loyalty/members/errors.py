@@ -32,3 +32,11 @@ class MemberClosed(Conflict):
 
 class MemberMayNotBurn(Conflict):
     """This member is suspended from spending points."""
+
+
+class MergeIntoOneself(Invalid):
+    """A member cannot be merged into the same member."""
+
+
+class MemberAlreadyMerged(Conflict):
+    """One of these members was merged into another one already."""

@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, tuple_, update
+from sqlalchemy import Select, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -309,6 +309,64 @@ async def change_status(
             actor=actor,
             occurred_at=now,
         )
+    )
+
+
+async def find_merged(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Return into whom these customers were merged, where they were."""
+    customer = models.Customer
+    found = await session.execute(
+        select(customer.id, customer.merged_into).where(
+            customer.program_id == program_id,
+            customer.id.in_(list(customer_ids)),
+            customer.merged_into.is_not(None),
+        )
+    )
+    return {row[0]: row[1] for row in found if row[1] is not None}
+
+
+async def set_merged(session: AsyncSession, *, program_id: UUID, customer_id: UUID, into: UUID) -> None:
+    """Say into whom a customer was merged; those merged into this one before follow."""
+    customer = models.Customer
+    await session.execute(
+        update(customer)
+        .where(customer.program_id == program_id, (customer.id == customer_id) | (customer.merged_into == customer_id))
+        .values(merged_into=into)
+    )
+
+
+async def set_erased(session: AsyncSession, *, program_id: UUID, customer_id: UUID, now: datetime) -> bool:
+    """Mark a customer as erased; False if they were before."""
+    customer = models.Customer
+    marked = await session.execute(
+        update(customer)
+        .where(customer.program_id == program_id, customer.id == customer_id, customer.erased_at.is_(None))
+        .values(erased_at=now)
+        .returning(customer.id)
+    )
+    return marked.first() is not None
+
+
+async def delete_personal(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> None:
+    """Delete a customer's identifiers, former ones included, and profile."""
+    for table in (models.Identifier, models.Profile):
+        await session.execute(delete(table).where(table.program_id == program_id, table.customer_id == customer_id))
+
+
+async def hand_over_identifiers(
+    session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID, kinds: Collection[IdentifierKind]
+) -> None:
+    """Let another customer be known by these identifiers of one."""
+    identifier = models.Identifier
+    await session.execute(
+        update(identifier)
+        .where(
+            identifier.program_id == program_id,
+            identifier.customer_id == giver,
+            identifier.kind.in_([str(kind) for kind in kinds]),
+            identifier.removed_at.is_(None),
+        )
+        .values(customer_id=receiver)
     )
 
 

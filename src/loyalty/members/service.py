@@ -150,14 +150,11 @@ async def find_standing(session: AsyncSession, *, program_id: UUID, customer_id:
 
 
 async def find_by(session: AsyncSession, *, program_id: UUID, kind: IdentifierKind, value: str) -> list[View]:
-    """Return the member known by an identifier, or nobody."""
+    """Return the member known by an identifier, or nobody; who was merged into another is that one."""
     known = await queries.find_customers(session, program_id=program_id, identifiers=[(kind, value)])
-    members = [
-        await queries.get_member(session, program_id=program_id, member_id=customer_id)
-        for customer_id in known.values()
-        if await find_standing(session, program_id=program_id, customer_id=customer_id)
-    ]
-    return await _views(session, program_id=program_id, members=members)
+    merged = await queries.find_merged(session, program_id=program_id, customer_ids=known.values())
+    named = [merged.get(customer_id, customer_id) for customer_id in known.values()]
+    return list((await views(session, program_id=program_id, customer_ids=named)).values())
 
 
 async def page(session: AsyncSession, *, program_id: UUID, cursor: str | None, limit: int) -> Page[View]:

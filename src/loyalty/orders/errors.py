@@ -83,3 +83,11 @@ class NothingToReturn(Conflict):
 
 class DeliveredBeforePlaced(Invalid):
     """An order cannot be delivered before it was placed."""
+
+
+class OrderHasABuyer(Conflict):
+    """This order is another customer's."""
+
+
+class ClaimNotProven(Conflict):
+    """The order was placed with another e-mail address than the member's."""

@@ -145,7 +145,9 @@ def _order(program_id: UUID, order_id: UUID) -> Any:
 
 
 async def _get(session: AsyncSession, query: Any) -> models.Order:
-    order: models.Order | None = (await session.execute(query)).scalar_one_or_none()
+    order: models.Order | None = (
+        await session.execute(query, execution_options={"populate_existing": True})
+    ).scalar_one_or_none()
     if order is None:
         raise OrderNotFound
     return order
@@ -242,3 +244,34 @@ async def set_delivered(
         .where(models.Order.program_id == program_id, models.Order.id == order_id)
         .values(delivered_at=delivered_at, delivery_recorded_at=now)
     )
+
+
+async def set_buyer(session: AsyncSession, *, program_id: UUID, buyer: UUID, becomes: UUID) -> None:
+    order = models.Order
+    await session.execute(
+        update(order).where(order.program_id == program_id, order.customer_id == buyer).values(customer_id=becomes)
+    )
+
+
+async def set_customer(session: AsyncSession, *, program_id: UUID, order_id: UUID, customer_id: UUID) -> None:
+    order = models.Order
+    await session.execute(
+        update(order).where(order.program_id == program_id, order.id == order_id).values(customer_id=customer_id)
+    )
+
+
+async def clear_personal(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> None:
+    order = models.Order
+    await session.execute(
+        update(order)
+        .where(order.program_id == program_id, order.customer_id == customer_id)
+        .values(email_digest=None, notes={})
+    )
+
+
+async def list_external_ids(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> dict[UUID, str]:
+    order = models.Order
+    found = await session.execute(
+        select(order.id, order.external_id).where(order.program_id == program_id, order.id.in_(list(order_ids)))
+    )
+    return {row[0]: row[1] for row in found}

@@ -43,6 +43,7 @@ class NewOrder:
     paid: bool
     imported: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
+    delivered: bool = False
 
     @property
     def total_minor(self) -> int:
@@ -80,7 +81,9 @@ def is_same(there: Recorded, order: NewOrder, *, email_digests: Collection[bytes
     `email_digests` are those of a guest's address under every secret in use.
     """
     same_guest = there.email_digest in email_digests if there.email_digest else not email_digests
-    same_buyer = there.customer_id == order.customer_id and (order.customer_id is not None or same_guest)
+    # A guest's order that a member has claimed since is still that guest's order.
+    was_guests = order.customer_id is None and there.email_digest is not None
+    same_buyer = same_guest if was_guests else there.customer_id == order.customer_id
     return same_buyer and there.content_digest == order.content_digest and placed_at in (None, there.placed_at)
 
 

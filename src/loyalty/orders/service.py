@@ -9,11 +9,13 @@ from loyalty.core import ids, paging
 from loyalty.core.paging import Page
 from loyalty.orders import models, queries, rules
 from loyalty.orders.errors import (
+    ClaimNotProven,
     DeliveredBeforePlaced,
     OrderAlreadyDelivered,
     OrderAlreadyPaid,
     OrderCancelled,
     OrderDiffers,
+    OrderHasABuyer,
     PaidBeforePlaced,
     ReturnDiffers,
     ReturnedBeforePlaced,
@@ -179,3 +181,39 @@ async def get_return(
 ) -> tuple[models.OrderReturn, list[models.OrderReturnLine]]:
     row = await queries.get_return(session, program_id=program_id, return_id=return_id)
     return row, await queries.list_return_lines(session, program_id=program_id, return_ids=[row.id])
+
+
+async def hand_over(session: AsyncSession, *, program_id: UUID, buyer: UUID, becomes: UUID) -> None:
+    """Make one customer's orders another's."""
+    await queries.set_buyer(session, program_id=program_id, buyer=buyer, becomes=becomes)
+
+
+async def claim(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, customer_id: UUID, email_digests: Collection[bytes]
+) -> tuple[models.Order, list[Line]] | None:
+    """Give a guest's order the buyer who made it; the order stays locked. None if it is theirs already.
+
+    Returns the order with what is left of its lines. `email_digests` are those of the buyer's address under every
+    secret in use; an order that kept one must fit. Raises OrderNotFound, OrderCancelled, OrderHasABuyer,
+    ClaimNotProven.
+    """
+    order = await queries.lock_order(session, program_id=program_id, order_id=order_id)
+    if order.customer_id == customer_id:
+        return None
+    if order.customer_id is not None:
+        raise OrderHasABuyer
+    if order.email_digest is not None and order.email_digest not in email_digests:
+        raise ClaimNotProven
+    _, left = await lock(session, program_id=program_id, order_id=order_id, returned_at=order.placed_at)
+    await queries.set_customer(session, program_id=program_id, order_id=order_id, customer_id=customer_id)
+    return order, [own.remaining() for own in left]
+
+
+async def forget(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> None:
+    """Clear what a customer's orders may say of the person: the hashed e-mail, and the storefront's metadata."""
+    await queries.clear_personal(session, program_id=program_id, customer_id=customer_id)
+
+
+async def external_ids(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the storefront's own ids of those of these that are orders."""
+    return await queries.list_external_ids(session, program_id=program_id, order_ids=order_ids)

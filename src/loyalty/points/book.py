@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
 from uuid import UUID
 
 from loyalty.core import ids
 from loyalty.points import rules
 from loyalty.points.errors import NotEnoughPoints
+from loyalty.points.journal import Journal
 from loyalty.points.postings import EndedHold, Entry, Reversal
 from loyalty.points.rules import (
     Account,
@@ -19,35 +19,19 @@ from loyalty.points.rules import (
     Reservation,
     Source,
     Take,
-    Wallet,
     WalletKey,
-    earlier,
 )
-from loyalty.points.shelf import Due, Shelf, next_due, reborn
+from loyalty.points.shelf import Due, next_due, reborn
 from loyalty.programs.policies import Clawback, ExpiredLot, LotDates, end_of_day
-from loyalty.programs.rules import ProgramRules
-
-_ACTIVITY: Final = {EntryKind.EARN, EntryKind.REFERRAL, EntryKind.SPEND, EntryKind.HOLD, EntryKind.CAPTURE}
 
 
-class Book:
+class Book(Journal):
     """Decides movements of wallets that the caller has locked. Nothing is stored until the book is posted.
 
     `occurred_at` is when a fact happened; its entry is recorded at `now`, or at the wallet's newest entry where that is
     later, so that time never runs backwards within a wallet. Who replays history moves `now` along. `lots` are those
     that the decisions need: the caller makes them known.
     """
-
-    def __init__(self, wallets: Iterable[Wallet], *, now: datetime, rules: ProgramRules) -> None:
-        self.now = now
-        self.rules = rules
-        self.before = {wallet.key: wallet for wallet in wallets}
-        self.wallets = dict(self.before)
-        self.entries: list[Entry] = []
-        self.takes: list[tuple[UUID, Take]] = []
-        self.new_holds: list[Hold] = []
-        self.ended_holds: list[EndedHold] = []
-        self.lots = Shelf()
 
     def award(
         self,
@@ -223,6 +207,25 @@ class Book:
                 self._put(reborn(lot, entry, points, waits=waits))
         self._repay(key, source, self.now)
 
+    def merge(self, giver: WalletKey, receiver: WalletKey, *, source: Source) -> None:
+        """Move everything of one wallet into another: pending and spendable lots with their dates, and debt.
+
+        All lots of both must be known. Held points do not move; the caller sees that there are none.
+        """
+        for origin, waits in ((Account.PENDING, True), (Account.AVAILABLE, False)):
+            takes = [Take(lot.id, -lot.free) for lot in self.lots.of(giver) if lot.free and lot.is_pending is waits]
+            if takes:
+                points = -sum(take.points for take in takes)
+                movement = Movement(EntryKind.MERGE, origin, Account.TRANSFERRED, points)
+                out = self._append(giver, movement, source, self.now)
+                self._take(out, takes)
+                self.give(receiver, self.taken_by(out), kind=EntryKind.MERGE, source=source)
+        owed = self.wallets[giver].debt
+        if owed:
+            self._append(giver, Movement(EntryKind.MERGE, Account.TRANSFERRED, Account.DEBT, owed), source, self.now)
+            self._append(receiver, Movement(EntryKind.MERGE, Account.DEBT, Account.TRANSFERRED, owed), source, self.now)
+            self._repay(receiver, source, self.now)
+
     def taken_by(self, entry: Entry) -> list[tuple[Lot, int]]:
         """Return which lots an entry of this book took points from, and how many."""
         return [(self.lots.get(take.lot_id), -take.points) for entry_id, take in self.takes if entry_id == entry.id]
@@ -247,11 +250,6 @@ class Book:
                 self._expire(what, reached)
         upcoming = self._next_due(key, live.values())
         self.wallets[key] = replace(self.wallets[key], next_due_at=upcoming[0] if upcoming else None)
-
-    @property
-    def moved(self) -> list[tuple[Wallet, Wallet]]:
-        """The wallets that changed, as they were and as they are now."""
-        return [(was, self.wallets[key]) for key, was in self.before.items() if self.wallets[key] != was]
 
     def _plan(self, key: WalletKey, points: int) -> list[Take]:
         wallet = self.wallets[key]
@@ -372,48 +370,3 @@ class Book:
             lot = self.lots.change(lot, expires_at=dates.expires_at, idle=dates.idle)
         lot = self.lots.change(lot, activated_at=entry.recorded_at)
         self._note_due(lot.wallet, lot.ends_at(self.wallets[lot.wallet], self.rules.zone))
-
-    def _put(self, lot: Lot) -> None:
-        self.lots.put(lot)
-        ends_at = lot.ends_at(self.wallets[lot.wallet], self.rules.zone)
-        self._note_due(lot.wallet, lot.activates_at if lot.is_pending else ends_at)
-
-    def _take(self, entry: Entry, takes: Iterable[Take]) -> None:
-        for take in takes:
-            lot = self.lots.get(take.lot_id)
-            self.lots.change(lot, remaining=lot.remaining + take.points)
-            self.takes.append((entry.id, take))
-            if take.points > 0:
-                self._note_due(lot.wallet, lot.ends_at(self.wallets[lot.wallet], self.rules.zone))
-
-    def _note_due(self, key: WalletKey, instant: datetime | None) -> None:
-        wallet = self.wallets[key]
-        self.wallets[key] = replace(wallet, next_due_at=earlier(wallet.next_due_at, instant))
-
-    def _append(
-        self,
-        key: WalletKey,
-        movement: Movement,
-        source: Source,
-        occurred_at: datetime,
-        corrects_id: UUID | None = None,
-    ) -> Entry:
-        was = self.wallets[key]
-        now = rules.move(was, movement, at=max(self.now, was.last_at))
-        if movement.kind in _ACTIVITY:
-            now = replace(now, active_at=max(occurred_at, was.active_at or occurred_at))
-        entry = Entry(
-            ids.new(),
-            key,
-            now.version,
-            movement,
-            now.balance,
-            now.available,
-            source,
-            corrects_id,
-            occurred_at,
-            now.last_at,
-        )
-        self.wallets[key] = now
-        self.entries.append(entry)
-        return entry

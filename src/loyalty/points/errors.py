@@ -36,3 +36,7 @@ class CaptureExceedsHold(Conflict):
 
 class LotNotFound(NotFound):
     """There is no such lot in this program."""
+
+
+class MemberHasLiveHolds(Conflict):
+    """Points of this member are held; capture or release the holds first."""

@@ -11,7 +11,7 @@ from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import lot_queries, models, queries, verification
 from loyalty.points.book import Book
-from loyalty.points.errors import LotNotFound
+from loyalty.points.errors import LotNotFound, MemberHasLiveHolds
 from loyalty.points.postings import Entry
 from loyalty.points.rules import Account, EntryKind, Hold, Lot, Source, SourceKind, Wallet, WalletKey
 from loyalty.points.shelf import expiring, starting
@@ -187,15 +187,44 @@ async def load_source(session: AsyncSession, book: Book, *, source_id: UUID) -> 
     book.lots.know(await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id))
 
 
-async def undo_spend(session: AsyncSession, book: Book, *, entry_id: UUID) -> Entry:
-    """Decide the return of a spend's points into the very lots they came from; the caller sees that it is once."""
+async def merge(
+    session: AsyncSession, *, program: Program, giver: UUID, receiver: UUID, source: Source, now: datetime
+) -> None:
+    """Move everything in one member's wallets into another's. Raises MemberHasLiveHolds."""
+    own = await queries.list_wallets(session, program_id=program.id, member_ids=[giver])
+    pairs = [(wallet.key, WalletKey(program.id, receiver, wallet.key.unit)) for wallet in own]
+    keys = [key for pair in pairs for key in pair]
+    book = await open_book(session, program=program, keys=keys, now=now)
+    if any(book.wallets[key].held for key, _ in pairs):
+        raise MemberHasLiveHolds
+    await load(session, book, keys)
+    for key, into in pairs:
+        book.merge(key, into, source=source)
+    await post(session, book)
+
+
+async def wallet_of(session: AsyncSession, *, program_id: UUID, entry_id: UUID) -> WalletKey:
+    """Return the wallet that an entry is of; after a merge it is not the one of whoever holds the rest now."""
+    entry = (await queries.list_entries_by_id(session, program_id=program_id, entry_ids=[entry_id]))[entry_id]
+    return WalletKey(program_id, entry.member_id, entry.unit)
+
+
+async def undo_spend(session: AsyncSession, book: Book, *, entry_id: UUID, owner: UUID) -> Entry:
+    """Decide the return of a spend's points into the very lots they came from; the caller sees that it is once.
+
+    Where the owner's wallet is another one since a merge, they go on into it.
+    """
     program_id = next(iter(book.wallets)).program_id
     spent = (await queries.list_entries_by_id(session, program_id=program_id, entry_ids=[entry_id]))[entry_id]
     takes = await lot_queries.list_takes(session, program_id=program_id, entry_id=entry_id)
     lot_ids = [take.lot_id for take in takes]
     book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
     key = WalletKey(program_id, spent.member_id, spent.unit)
-    return book.restore(key, takes, corrects_id=entry_id, source=source_of(spent))
+    restored = book.restore(key, takes, corrects_id=entry_id, source=source_of(spent))
+    if key.member_id != owner:
+        await load(session, book, list(book.wallets))
+        book.merge(key, WalletKey(program_id, owner, key.unit), source=source_of(spent))
+    return restored
 
 
 async def sources_wallets(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> list[WalletKey]:

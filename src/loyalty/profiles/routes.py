@@ -1,5 +1,6 @@
 from litestar import Controller, get
 from litestar.datastructures import State
+from litestar.params import FromPath
 
 from loyalty.access.guards import Caller, Now
 from loyalty.access.rules import Scope
@@ -7,11 +8,13 @@ from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
 from loyalty.core.web import Session
 from loyalty.members import service as members
+from loyalty.members.schemas import member_id_of
 from loyalty.points import service as points
 from loyalty.points.routes import UnitParameter
 from loyalty.points.rules import WalletKey
 from loyalty.points.schemas import EntryPage, entry_page
-from loyalty.profiles.schemas import MeOut, OfferPage, me_out, offer_page
+from loyalty.profiles import service as profiles
+from loyalty.profiles.schemas import ExplanationOut, MeOut, OfferPage, explanation_out, me_out, offer_page
 from loyalty.referrals import service as referrals
 from loyalty.referrals.schemas import code_list
 from loyalty.rewards import service as rewards
@@ -46,6 +49,13 @@ class MeRoutes(Controller):
         key = WalletKey(caller.program.id, caller.member, unit or caller.program.rules.unit)
         return entry_page(await points.entries(session, key=key, cursor=cursor, limit=limit))
 
+    @get("/explanation", operation_id="get_my_explanation", scope=Scope.ME_READ, responses=problems(403))
+    async def why(self, caller: Caller, session: Session, now: Now, unit: UnitParameter = None) -> ExplanationOut:
+        """Tell why one's balance is what it is, in words."""
+        key = WalletKey(caller.program.id, caller.member, unit or caller.program.rules.unit)
+        found = await profiles.explanation(session, program=caller.program, key=key, now=now)
+        return explanation_out(key.unit, found)
+
     @get("/rewards", operation_id="list_my_rewards", scope=Scope.ME_READ, responses=problems(403))
     async def offers(
         self, caller: Caller, session: Session, now: Now, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
@@ -54,3 +64,19 @@ class MeRoutes(Controller):
         page = await rewards.page(session, program_id=caller.program.id, offered_only=True, cursor=cursor, limit=limit)
         own = await points.wallets(session, program=caller.program, member_id=caller.member, now=now)
         return offer_page(page, wallets=own)
+
+
+@get(
+    "/v1/members/{member_id:str}/explanation",
+    operation_id="get_member_explanation",
+    scope=Scope.POINTS_READ,
+    tags=["Points"],
+    responses=problems(403, 404),
+)
+async def explain_balance(
+    member_id: FromPath[str], caller: Caller, session: Session, now: Now, unit: UnitParameter = None
+) -> ExplanationOut:
+    """Tell why a member's balance is what it is, in words."""
+    key = WalletKey(caller.program.id, member_id_of(member_id), unit or caller.program.rules.unit)
+    found = await profiles.explanation(session, program=caller.program, key=key, now=now)
+    return explanation_out(key.unit, found)

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from loyalty.core.paging import Page
 from loyalty.members.rules import Standing
 from loyalty.points.schemas import WalletOut, wallet_out
 from loyalty.points.service import View
+from loyalty.profiles.explaining import Reason
 from loyalty.referrals.schemas import CodeOut
 from loyalty.rewards.models import Reward
 
@@ -70,4 +72,30 @@ def _offer_out(reward: Reward, *, spendable: int) -> OfferOut:
         cost_points=reward.cost_points,
         points_missing=max(0, reward.cost_points - spendable),
         in_stock=reward.stock_left is None or reward.stock_left > 0,
+    )
+
+
+class ReasonOut(msgspec.Struct):
+    """One sentence of an explanation: its code and parameters, for a translation, and the sentence in English."""
+
+    code: str
+    params: dict[str, str | int]
+    text: str
+    at: str | None
+
+
+class ExplanationOut(msgspec.Struct):
+    """Why a balance is what it is: what is left of which points, then what happened, the newest first.
+
+    The last hundred lots and entries; all of them are in the member's lots and entries.
+    """
+
+    unit: str
+    reasons: list[ReasonOut]
+
+
+def explanation_out(unit: str, reasons: Iterable[Reason]) -> ExplanationOut:
+    return ExplanationOut(
+        unit,
+        [ReasonOut(own.code, own.params, own.text, rfc3339(own.at) if own.at else None) for own in reasons],
     )

@@ -2,7 +2,7 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -47,7 +47,7 @@ async def get_redemption(
     query = select(redemption).where(redemption.program_id == program_id, redemption.id == redemption_id)
     if member_id is not None:
         query = query.where(redemption.member_id == member_id)
-    row = (await session.execute(query)).scalar_one_or_none()
+    row = (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()
     if row is None:
         raise RedemptionNotFound
     return row
@@ -97,3 +97,21 @@ async def list_cancellations(
         )
     )
     return {row.redemption_id: row for row in found.scalars()}
+
+
+async def set_owner(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    redemption = models.Redemption
+    await session.execute(
+        update(redemption)
+        .where(redemption.program_id == program_id, redemption.member_id == giver)
+        .values(member_id=receiver)
+    )
+
+
+async def clear_notes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
+    redemption = models.Redemption
+    await session.execute(
+        update(redemption)
+        .where(redemption.program_id == program_id, redemption.member_id == member_id)
+        .values(notes={})
+    )

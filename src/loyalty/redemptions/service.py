@@ -99,12 +99,20 @@ async def cancel(
     )
     if claim.replayed:
         return claim
-    wallet = WalletKey(program_id, redemption.member_id, redemption.unit)
-    book = await points.open_book(session, program=program, keys=[wallet], now=now)
+    # Its member may be merged into another just now: the customer's lock waits for that, and then it is known.
+    await members.lock_customers(session, program_id=program_id, customer_ids=[redemption.member_id])
+    redemption = await queries.get_redemption(
+        session, program_id=program_id, redemption_id=redemption_id, member_id=None
+    )
+    keys = {
+        WalletKey(program_id, redemption.member_id, redemption.unit),
+        await points.wallet_of(session, program_id=program_id, entry_id=redemption.entry_id),
+    }
+    book = await points.open_book(session, program=program, keys=keys, now=now)
     if await queries.list_cancellations(session, program_id=program_id, redemption_ids=[redemption_id]):
         raise RedemptionAlreadyCancelled
     await rewards.take_back(session, program_id=program_id, coupon_id=redemption_id, now=now)
-    entry = await points.undo_spend(session, book, entry_id=redemption.entry_id)
+    entry = await points.undo_spend(session, book, entry_id=redemption.entry_id, owner=redemption.member_id)
     await points.post(session, book)
     await queries.insert_cancellation(
         session,
@@ -172,3 +180,14 @@ async def _tell(
         program_id=program_id,
         events=[Event(f"redemption.{what}", redemption_id, occurred_at=now, recorded_at=now, member_id=member_id)],
     )
+
+
+async def hand_over(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    """Make one member's redemptions and their coupons another's."""
+    await queries.set_owner(session, program_id=program_id, giver=giver, receiver=receiver)
+    await rewards.hand_over(session, program_id=program_id, giver=giver, receiver=receiver)
+
+
+async def forget(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
+    """Clear the metadata of a member's redemptions, which may say something of the person."""
+    await queries.clear_notes(session, program_id=program_id, member_id=member_id)

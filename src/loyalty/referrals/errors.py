@@ -28,3 +28,7 @@ class ReferralCodesExhausted(Conflict):
 
 class NoActiveCampaign(NotFound):
     """This program has no active referral campaign."""
+
+
+class MergeWouldMakeACycle(Conflict):
+    """The members cannot be merged: one of them was referred by somebody whom the other has referred."""

@@ -125,6 +125,7 @@ class Referral(Row):
     rewarded_at: Mapped[datetime | None]
     settled_recorded_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    ended_reason: Mapped[str | None]
 
 
 class ReferralTouch(Row):

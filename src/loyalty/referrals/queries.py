@@ -327,3 +327,58 @@ async def list_referrals_qualified_by(
     )
     rewards = list(paid.scalars())
     return [(row, [own for own in rewards if own.referral_id == row.id]) for row in referrals]
+
+
+async def lock_referrals_of(
+    session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
+) -> list[models.Referral]:
+    """Lock every referral in which one of these members is referee or advocate, in order of id."""
+    referral, named = models.Referral, list(member_ids)
+    found = await session.execute(
+        select(referral)
+        .where(referral.program_id == program_id)
+        .where(referral.referee_id.in_(named) | referral.advocate_id.in_(named))
+        .order_by(referral.id)
+        .with_for_update(key_share=True)
+    )
+    return list(found.scalars())
+
+
+async def void_referral(
+    session: AsyncSession, *, program_id: UUID, referral_id: UUID, reason: str, now: datetime
+) -> None:
+    referral = models.Referral
+    await session.execute(
+        update(referral)
+        .where(referral.program_id == program_id, referral.id == referral_id)
+        .values(state="voided", ended_at=now, ended_reason=reason)
+    )
+
+
+async def set_referee(session: AsyncSession, *, program_id: UUID, referral_id: UUID, referee_id: UUID) -> None:
+    referral = models.Referral
+    await session.execute(
+        update(referral)
+        .where(referral.program_id == program_id, referral.id == referral_id)
+        .values(referee_id=referee_id)
+    )
+
+
+async def hand_over_advocacy(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    """Make one member's live referrals of others another's."""
+    referral = models.Referral
+    await session.execute(
+        update(referral)
+        .where(referral.program_id == program_id, referral.advocate_id == giver, referral.ended_at.is_(None))
+        .values(advocate_id=receiver)
+    )
+
+
+async def hand_over_codes(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    """Let one member's codes lead to another, whose own primary one stays primary."""
+    code = models.ReferralCode
+    await session.execute(
+        update(code)
+        .where(code.program_id == program_id, code.member_id == giver)
+        .values(member_id=receiver, is_primary=False)
+    )

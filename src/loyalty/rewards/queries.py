@@ -152,3 +152,10 @@ async def end_coupon(
         .where(coupon.program_id == program_id, coupon.id == coupon_id)
         .values(used_at=used_at, used_external_order_id=used_external_order_id, voided_at=voided_at)
     )
+
+
+async def set_coupon_owner(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    coupon = models.Coupon
+    await session.execute(
+        update(coupon).where(coupon.program_id == program_id, coupon.member_id == giver).values(member_id=receiver)
+    )

@@ -167,3 +167,8 @@ def _refuse_ended(coupon: models.Coupon, *, now: datetime) -> None:
 async def _tell(session: AsyncSession, *, reward: models.Reward, what: str, now: datetime) -> None:
     event = Event(f"reward.{what}", reward.id, occurred_at=now, recorded_at=now)
     await outbox.tell(session, program_id=reward.program_id, events=[event])
+
+
+async def hand_over(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    """Make one member's coupons another's."""
+    await queries.set_coupon_owner(session, program_id=program_id, giver=giver, receiver=receiver)

@@ -1,0 +1,1 @@
+"""A member asks to be forgotten: personal data goes from every room, the ledger stays."""

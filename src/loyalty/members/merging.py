@@ -1,0 +1,63 @@
+"""Two memberships of one person become one: who is known by what, and who points to whom."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.members import queries
+from loyalty.members.errors import MemberAlreadyMerged, MemberClosed, MergeIntoOneself
+from loyalty.members.rules import Status
+from loyalty.outbox import service as outbox
+from loyalty.outbox.rules import Event
+
+
+async def merge(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    giver: UUID,
+    receiver: UUID,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Close one membership for another: its identifiers go over where the other has none of their kind.
+
+    The rest stay where they are and lead on to the other. Locks both customers and members. Raises MergeIntoOneself,
+    MemberNotFound, MemberClosed, MemberAlreadyMerged.
+    """
+    if giver == receiver:
+        raise MergeIntoOneself
+    pair = sorted((giver, receiver))
+    await queries.lock_customers(session, program_id=program_id, customer_ids=pair)
+    members = {own: await queries.lock_member(session, program_id=program_id, member_id=own) for own in pair}
+    if await queries.find_merged(session, program_id=program_id, customer_ids=pair):
+        raise MemberAlreadyMerged
+    if members[receiver].status == Status.CLOSED:
+        raise MemberClosed
+    known = await queries.list_identifiers(session, program_id=program_id, customer_ids=pair)
+    free = known[giver].keys() - known[receiver].keys()
+    await queries.hand_over_identifiers(
+        session, program_id=program_id, giver=giver, receiver=receiver, kinds=list(free)
+    )
+    await queries.set_merged(session, program_id=program_id, customer_id=giver, into=receiver)
+    if members[giver].status != Status.CLOSED:
+        await queries.change_status(
+            session,
+            program_id=program_id,
+            member_id=giver,
+            status=Status.CLOSED,
+            suspends=None,
+            reason=reason,
+            actor=actor,
+            now=now,
+        )
+    event = Event("member.merged", giver, occurred_at=now, recorded_at=now, member_id=receiver)
+    await outbox.tell(session, program_id=program_id, events=[event])
+
+
+async def standing_for(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> UUID:
+    """Return who stands for a customer now: the one they were merged into, or themselves."""
+    found = await queries.find_merged(session, program_id=program_id, customer_ids=[customer_id])
+    return found.get(customer_id, customer_id)
