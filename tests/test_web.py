@@ -20,6 +20,7 @@ from loyalty.app import create_app
 from loyalty.core import ids
 from loyalty.core.db import transaction
 from loyalty.core.money import MAX_INTEGER
+from loyalty.core.paging import encode_cursor
 from loyalty.core.settings import Settings
 from loyalty.core.web import MAX_BODY_BYTES, Session
 
@@ -706,3 +707,33 @@ async def test_what_postgresql_cannot_read_is_the_callers_fault(shop: Shop, path
     if reply.status_code == 200:
         assert reply.json()["data"] == []
     assert await shop.digest() == before
+
+
+@pytest.mark.parametrize("body", [b"{bad", b"1e400", b'"\\ud800"', b"\xff", b"1" * 400])
+async def test_a_body_that_is_no_json_is_refused_even_where_none_is_expected(shop: Shop, body: bytes) -> None:
+    headers = {"Authorization": f"Bearer {shop.key}", "Content-Type": "application/json", "Idempotency-Key": "k"}
+    reply = await shop.client.post("/v1/holds/hld_0/release", content=body, headers=headers)
+    assert reply.status_code in (400, 404), reply.text
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://a]b", "http://[::1"])
+async def test_an_origin_that_is_none_is_nobodys(shop: Shop, origin: str) -> None:
+    body = {"program": shop.program.slug, "email": "a@example.com", "password": "whatever it is"}
+    reply = await shop.client.post("/v1/manager-sessions", json=body, headers={"Origin": origin})
+    assert (reply.status_code, reply.json()["code"]) == (403, "cross_site_request")
+
+
+async def test_a_trial_is_what_the_last_parameter_says(shop: Shop) -> None:
+    member = await shop.enrol()
+    body = {"member_id": member["id"], "points": 5, "reason": "r"}
+    headers = {"Authorization": f"Bearer {shop.key}"}
+    for query, status in (("dry_run=false&dry_run=true", 200), ("dry_run=true&dry_run=false", 400), ("dry_run=1", 200)):
+        reply = await shop.client.post(f"/v1/adjustments?{query}", json=body, headers=headers)
+        assert reply.status_code == status, (query, reply.text)
+    assert (await shop.wallet(member["id"]))["balance"] == 0
+
+
+async def test_a_cursor_beyond_the_calendar_is_refused(shop: Shop) -> None:
+    for instant in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        cursor = encode_cursor(instant)
+        await shop.refuses("GET", f"/v1/ledger/seals?cursor={cursor}", status=400, code="cursor_invalid")

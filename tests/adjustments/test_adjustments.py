@@ -160,3 +160,25 @@ async def test_of_many_transfers_of_the_same_points_one_happens(shop: Shop) -> N
     assert {reply.json()["code"] for reply in replies if reply.status_code == 409} == {"not_enough_points"}
     assert sorted([await balance(shop, member) for member in members]) == [0, 0, 100]
     await shop.books_hold()
+
+
+async def test_an_adjustment_is_the_same_when_its_time_has_come_and_in_any_zone(shop: Shop) -> None:
+    member = await shop.enrol()
+    body = {"member_id": member["id"], "points": 5, "reason": "r", "external_id": "row-9"}
+    first = await shop.send("POST", "/v1/adjustments", {**body, "activates_at": "2026-02-01T00:00:00Z"}, key="k")
+    await advance(shop, "2026-02-02T00:00:00Z")
+    again = await shop.send("POST", "/v1/adjustments", {**body, "activates_at": "2026-02-01T01:00:00+01:00"})
+    assert (again.status_code, again.json()) == (200, first.json())
+    replayed = await shop.send("POST", "/v1/adjustments", {**body, "activates_at": "2026-02-01T00:00:00Z"}, key="k")
+    assert replayed.content == first.content
+
+
+async def test_nothing_is_given_into_a_wallet_that_was_merged_away(shop: Shop) -> None:
+    old, new = await shop.enrol(), await shop.enrol()
+    await give(shop, new)
+    merge = {"from_member_id": old["id"], "into_member_id": new["id"], "reason": "the same"}
+    await shop.post("/v1/member-merges", merge)
+    body = {"member_id": old["id"], "points": 5, "reason": "r"}
+    await shop.refuses("POST", "/v1/adjustments", body, status=409, code="member_already_merged")
+    gift = {"from_member_id": new["id"], "to_member_id": old["id"], "points": 5}
+    await shop.refuses("POST", "/v1/transfers", gift, status=409, code="member_already_merged")

@@ -112,7 +112,7 @@ def test_activation_takes_what_remains_of_the_sources_pending_lots_and_no_others
     assert entry is not None
     assert entry.movement == Movement(EntryKind.ACTIVATE, Account.PENDING, Account.AVAILABLE, 12)
     assert (entry.balance_after, entry.available_after) == (23, 17)
-    assert book.lots.changed == [replace(own, activated_at=NOW) for own in pending]
+    assert book.lots.changed == [replace(own, activates_at=EARLIER, activated_at=NOW) for own in pending]
 
 
 def test_activating_what_is_active_does_nothing() -> None:

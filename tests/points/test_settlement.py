@@ -686,7 +686,7 @@ def test_given_pending_points_still_wait() -> None:
     assert [(own.granted, own.activates_at, own.activated_at, own.expires_at) for own in book.lots.new] == [
         (4, day(3), None, day(7)),
         (6, None, None, None),
-        (2, None, NOW, None),
+        (2, lot(3, 2).began_at, NOW, None),
     ]
     assert (balances(book, BOB), book.wallets[BOB].next_due_at) == ((10, 0, 0, 3), day(3))
 

@@ -261,3 +261,23 @@ async def test_a_trial_of_a_return_changes_nothing(shop: Shop) -> None:
     tried = await shop.post(f"/v1/orders/{order['id']}/returns?dry_run=true", {}, expect=200)
     assert tried["points_reversed"] == 100
     assert await shop.digest() == before
+
+
+@pytest.mark.parametrize("body", [{"total": euros(3_000)}, {}])
+async def test_the_same_return_at_the_same_time_under_many_keys_is_one(shop: Shop, body: Json) -> None:
+    member, order = await bought(shop, 10_000)
+    path, sent = f"/v1/orders/{order['id']}/returns", {"external_id": "rma-9", **body}
+    replies = await asyncio.gather(*(shop.send("POST", path, sent) for _ in range(8)))
+    assert sorted(reply.status_code for reply in replies) == [200] * 7 + [201]
+    await shop.post("/v1/test-clock/advance", {"to": "2026-06-01T00:00:00Z"}, expect=200)
+    assert (await shop.send("POST", path, sent)).status_code == 200
+    await shop.books_hold()
+
+
+async def test_an_order_that_went_back_before_it_was_paid_completes_no_referral(shop: Shop) -> None:
+    advocate = await shop.enrol()
+    friend = await shop.enrol(referral_code=advocate["referral_code"])
+    order = await shop.order(40, customer_id=friend["customer_id"], status="placed")
+    await give_back(shop, order)
+    assert (await shop.post(f"/v1/orders/{order['id']}/payments", {}))["referral"] is None
+    assert (await shop.wallet(advocate["id"]))["balance"] == 0

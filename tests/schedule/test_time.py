@@ -1,5 +1,6 @@
 """What time does to points: policies, the test clock on its way, and the jobs of a worker."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -265,3 +266,82 @@ async def test_a_job_that_fails_is_kept_with_its_error_and_tried_again(
     await worker.run_due_jobs(shop.sessions)
     job = {found["name"]: found for found in (await shop.get("/v1/jobs"))["data"]}["settle_wallets"]
     assert (job["state"], job["attempts"], job["last_error"], job["last_done"]) == ("waiting", 0, None, 0)
+
+
+async def test_a_fact_reported_late_gets_the_dates_it_would_have_had_in_time(shop: Shop) -> None:
+    policy = {
+        "activation": {"kind": "delay", "days": 7},
+        "expiry": {"kind": "after", "days": 30},
+        "late_order_days": 60,
+    }
+    await settings(shop, **policy)
+    in_time, _ = await buyer(shop)
+    late = await shop.enrol()
+    await advance(shop, "2026-01-20T12:00:00Z")
+    await shop.order(100, customer_id=late["customer_id"], placed_at="2026-01-01T12:00:00Z")
+    dates = [(await shop.wallet(member["id"]))["expiring"] for member in (in_time, late)]
+    assert dates == [[{"at": "2026-02-07T23:00:00Z", "points": 100}]] * 2
+
+
+async def test_idleness_counts_from_the_fact_and_goes_with_points_that_are_given(shop: Shop) -> None:
+    """A gift to and fro is no activity: it does not keep points alive."""
+    await settings(shop, expiry={"kind": "inactivity", "days": 30}, late_order_days=60)
+    ann, _ = await buyer(shop)
+    bob, late = await shop.enrol(), await shop.enrol()
+    await advance(shop, "2026-01-25T12:00:00Z")
+    await shop.order(100, customer_id=late["customer_id"], placed_at="2026-01-01T12:00:00Z")
+    for giver, receiver in ((ann, bob), (bob, ann)):
+        body = {"from_member_id": giver["id"], "to_member_id": receiver["id"], "points": 100}
+        await shop.post("/v1/transfers", body)
+    for member in (ann, late):
+        assert (await shop.wallet(member["id"]))["expiring"] == [{"at": "2026-01-31T23:00:00Z", "points": 100}]
+
+
+async def test_points_over_by_idleness_do_not_live_again(shop: Shop) -> None:
+    await settings(shop, expiry={"kind": "inactivity", "days": 5}, expired_lot="forfeit")
+    member, _ = await buyer(shop)
+    reward = await shop.reward(cost=40)
+    redemption = await shop.post("/v1/redemptions", {"member_id": member["id"], "reward_id": reward["id"]})
+    await advance(shop, "2026-02-01T12:00:00Z")
+    await shop.order(10, customer_id=member["customer_id"])
+    await shop.post(f"/v1/redemptions/{redemption['id']}/cancellation", {})
+    assert (await shop.wallet(member["id"]))["balance"] == 10
+    await shop.books_hold()
+
+
+async def test_history_in_one_batch_or_in_many_comes_to_the_same(shop: Shop) -> None:
+    await settings(shop, expiry={"kind": "inactivity", "days": 30})
+    terms = {"kind": "points_per_amount", "points": 1, "step_minor": {"EUR": 100}}
+    await shop.post("/v1/earning-rules", {"name": "old", "terms": terms, "active_from": "2024-01-01T00:00:00Z"})
+    line = {"sku": "a", "total": {"amount": 10_000, "currency": "EUR"}}
+    results = []
+    for name, size in (("one", 3), ("many", 1)):
+        order = {"kind": "order", "external_customer_id": name, "currency": "EUR", "lines": [line]}
+        records = [
+            {"kind": "enrolment", "external_customer_id": name, "at": "2025-01-01T00:00:00Z"},
+            {**order, "external_id": f"{name}-1", "at": "2025-01-02T00:00:00Z"},
+            {**order, "external_id": f"{name}-2", "at": "2025-12-20T00:00:00Z"},
+        ]
+        for start in range(0, 3, size):
+            await shop.post("/v1/imports", {"records": records[start : start + size]})
+        member = (await shop.get(f"/v1/members?external_id={name}"))["data"][0]
+        wallet = await shop.wallet(member["id"])
+        results.append((wallet["balance"], wallet["expiring"]))
+    assert results == [(100, [{"at": "2026-01-19T23:00:00Z", "points": 100}])] * 2
+    await shop.books_hold()
+
+
+async def test_a_clock_that_advances_beside_transfers_meets_no_deadlock(shop: Shop) -> None:
+    one, two = await shop.enrol(), await shop.enrol()
+    for number, member in enumerate([one, two] * 4):
+        ends = f"2026-02-{10 + number:02}T00:00:00Z"
+        body = {"member_id": member["id"], "points": 100, "reason": "gift", "expires_at": ends}
+        await shop.post("/v1/adjustments", body)
+    gifts = [
+        shop.send("POST", "/v1/transfers", {"from_member_id": a["id"], "to_member_id": b["id"], "points": 1})
+        for a, b in [(one, two), (two, one)] * 8
+    ]
+    to = {"to": "2026-03-01T00:00:00Z"}
+    replies = await asyncio.gather(*gifts[:8], shop.send("POST", "/v1/test-clock/advance", to), *gifts[8:])
+    assert {reply.status_code for reply in replies} <= {200, 201, 409}
+    await shop.books_hold()

@@ -8,6 +8,7 @@ from uuid import uuid4
 import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException
 from litestar.params import HeaderParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,6 +23,7 @@ from loyalty.core.web import Session
 _BEARER: Final = "bearer"
 _REQUEST: Final = "loyalty:request"
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
+_TRUE: Final = {"true", "1"}
 _OWN_SITE: Final = {"same-origin", "none"}
 SESSION_COOKIE: Final = "loyalty_session"
 
@@ -58,12 +60,17 @@ def check_same_site(request: Request[Any, Any, Any]) -> None:
     if request.method in _SAFE_METHODS:
         return
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None:
-        own = site in _OWN_SITE
-    else:
-        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if not own:
+    of_page = origin is None or _host_of(origin) == request.headers.get("host")
+    if not (of_page if site is None else site in _OWN_SITE):
         raise CrossSiteRequest
+
+
+def _host_of(origin: str) -> str | None:
+    """Return host and port of an origin; None for what is none, which is nobody's."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 async def provide_now(caller: Caller) -> datetime:
@@ -83,10 +90,13 @@ async def provide_call(
     The address and the body, whatever its spacing or field order.
     """
     body = await request.body()
-    canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted").decode() if body else ""
+    try:
+        canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted").decode() if body else ""
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise HTTPException(status_code=400) from error
     keyring = cast(Keyring, request.app.state.keyring)
     # Only operations that declare dry_run let it pass; the trial of a write takes no part in anybody's keys.
-    is_trial = request.query_params.get("dry_run") == "true"
+    is_trial = request.query_params.getall("dry_run", [""])[-1].lower() in _TRUE
     key = str(uuid4()) if is_trial else idempotency.read_key(idempotency_key)
     return idempotency.Call(
         program_id=caller.program.id,

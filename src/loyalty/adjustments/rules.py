@@ -6,6 +6,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from loyalty.adjustments.errors import DatesOutOfOrder
+from loyalty.core.clock import rfc3339
 from loyalty.points.rules import WalletKey
 
 
@@ -34,7 +35,7 @@ class Asked:
     @property
     def content_digest(self) -> bytes:
         """Digest what is asked for, so that an external id cannot come back with something else."""
-        instants = [at and at.isoformat() for at in (self.activates_at, self.expires_at)]
+        instants = [at and rfc3339(at) for at in (self.activates_at, self.expires_at)]
         content = [self.kind, str(self.wallet.member_id), self.wallet.unit, self.points, self.reason, instants]
         return sha256(json.dumps([*content, self.metadata], sort_keys=True).encode()).digest()
 

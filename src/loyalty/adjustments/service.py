@@ -16,6 +16,7 @@ from loyalty.adjustments.rules import AdjustmentKind, Asked
 from loyalty.core import idempotency, ids, paging
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.paging import Page
+from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.points import models as point_models
 from loyalty.points import service as points
@@ -25,6 +26,8 @@ from loyalty.programs.policies import LotDates
 from loyalty.programs.rules import Program
 
 _EXISTED: Final = 200
+_OWN: Final = {EntryKind.ADJUST, EntryKind.EXTEND, EntryKind.REINSTATE}
+"""What an adjustment does itself; that its points begin or end later is told by the wallet."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,13 @@ async def apply(
 ) -> tuple[UUID, bool]:
     """Give or take points by hand; return the adjustment, and whether it is new or was there under its external id."""
     own_id = adjustment_id or ids.new()
-    asked.check_dates(now)
     await members.standing(session, program_id=program.id, member_id=asked.wallet.member_id)
+    await merging.refuse_merged(session, program_id=program.id, member_ids=[asked.wallet.member_id])
     book = await points.open_book(session, program=program, keys=[asked.wallet], now=now)
     there = await _record(session, asked, adjustment_id=own_id, now=now)
     if there is not None:
         return there, False
+    asked.check_dates(now)
     await _move(session, book, asked, adjustment_id=own_id, now=now)
     await points.post(session, book)
     return own_id, True
@@ -151,12 +155,13 @@ async def page(
 
 async def _view(session: AsyncSession, row: models.Adjustment) -> View:
     entries = await points.entries_of(session, program_id=row.program_id, source_id=row.id)
-    return View(row, [entry for entry in entries if entry.kind != EntryKind.EXPIRE])
+    return View(row, [entry for entry in entries if entry.kind in _OWN])
 
 
 async def _open_lot(session: AsyncSession, *, program: Program, lot_id: UUID, now: datetime) -> tuple[Book, Lot]:
     """Lock the wallet of a lot, and return the lot as it is then."""
     lot = await points.get_lot(session, program_id=program.id, lot_id=lot_id)
+    await merging.refuse_merged(session, program_id=program.id, member_ids=[lot.wallet.member_id])
     book = await points.open_book(session, program=program, keys=[lot.wallet], now=now)
     lot = await points.get_lot(session, program_id=program.id, lot_id=lot_id)
     book.lots.know([lot])

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.books import models, queries, rules
 from loyalty.books.rules import Cohort, Digest, Month, Period
 from loyalty.core import ids
-from loyalty.core.clock import rfc3339
+from loyalty.core.clock import parse_rfc3339, rfc3339
 from loyalty.core.paging import CursorInvalid, Page, decode_cursor, page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -123,7 +123,7 @@ async def _digest(session: AsyncSession, *, program_id: UUID, before: bytes, per
 def _instant(cursor: str | None) -> datetime | None:
     if cursor is None:
         return None
-    try:
-        return datetime.fromisoformat(decode_cursor(cursor))
-    except ValueError as error:
-        raise CursorInvalid from error
+    found = parse_rfc3339(decode_cursor(cursor))
+    if found is None:
+        raise CursorInvalid
+    return found

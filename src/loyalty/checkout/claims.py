@@ -77,4 +77,5 @@ def _counted(order: order_models.Order, lines: list[Line], *, member_id: UUID) -
         recorded_at=order.recorded_at,
         paid=order.paid_at is not None,
         delivered=order.delivered_at is not None,
+        paid_at=order.paid_at,
     )

@@ -46,9 +46,8 @@ def award_wallets(awards: Sequence[Award], *, program_id: UUID, member_id: UUID)
     return {WalletKey(program_id, member_id, award.rule.terms.unit) for award in awards if award.points > 0}
 
 
-def starts_at(settings: ProgramRules, *, paid_at: datetime, now: datetime) -> datetime | None:
-    """Return when the points of an order paid then become spendable; null: at once."""
+def starts_at(settings: ProgramRules, *, paid_at: datetime) -> datetime | None:
+    """Return when the points of an order paid then become spendable, be it past; null where there is no delay."""
     if settings.activation.kind is not ActivationKind.DELAY:
         return None
-    at = settings.activation.starts_at(paid_at, settings.zone)
-    return at if at > now else None
+    return settings.activation.starts_at(paid_at, settings.zone)

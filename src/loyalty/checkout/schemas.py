@@ -33,8 +33,6 @@ from loyalty.points.models import Entry
 from loyalty.referrals.models import Referral, ReferralReward
 
 MAX_LINES = 500
-_WHEN_PLACED = {"earn"}
-_WHEN_DELIVERED = {"earn", "activate"}
 
 
 class LineIn(Body):
@@ -228,13 +226,12 @@ def placed_out(view: View) -> OrderOut:
     """Show an order as it was when it was placed, so that a repeated request hears what the first one heard."""
     shown = msgspec.structs.replace(order_out(view), delivered_at=None, cancelled_at=None)
     if view.order.paid_when_placed:
-        own = [entry for entry in shown.entries if entry.kind in _WHEN_PLACED]
-        return msgspec.structs.replace(shown, status=OrderStatus.PAID, entries=own)
+        return msgspec.structs.replace(shown, status=OrderStatus.PAID, entries=_earned(view))
     return msgspec.structs.replace(
         shown,
         status=OrderStatus.PLACED,
         paid_at=None,
-        entries=[entry for entry in shown.entries if entry.kind == "earn"],
+        entries=_earned(view),
         referral=None,
     )
 
@@ -242,15 +239,15 @@ def placed_out(view: View) -> OrderOut:
 def paid_out(view: View) -> OrderOut:
     """Show an order as it was when it was paid, for the same reason."""
     shown = msgspec.structs.replace(order_out(view), status=OrderStatus.PAID, delivered_at=None, cancelled_at=None)
-    own = [_entry_out(entry) for entry in view.entries if entry.kind == "earn" or _by_payment(entry, view)]
-    return msgspec.structs.replace(shown, entries=own)
+    return msgspec.structs.replace(shown, entries=_earned(view))
 
 
 def delivered_out(view: View) -> OrderOut:
     """Show an order as it was when it was delivered."""
-    own = [_entry_out(entry) for entry in view.entries if entry.kind in _WHEN_DELIVERED]
-    shown = msgspec.structs.replace(order_out(view), entries=own, cancelled_at=None)
-    return msgspec.structs.replace(shown, status=OrderStatus.PLACED if shown.paid_at is None else OrderStatus.PAID)
+    shown = msgspec.structs.replace(order_out(view), entries=_earned(view), cancelled_at=None)
+    if view.order.paid_when_delivered:
+        return msgspec.structs.replace(shown, status=OrderStatus.PAID)
+    return msgspec.structs.replace(shown, status=OrderStatus.PLACED, paid_at=None, referral=None)
 
 
 def order_page(page: Page[Order], members: Mapping[UUID, MemberOut]) -> OrderPage:
@@ -276,8 +273,9 @@ def _status(order: Order) -> str:
     return OrderStatus.PLACED if order.paid_at is None else OrderStatus.PAID
 
 
-def _by_payment(entry: Entry, view: View) -> bool:
-    return entry.kind == "activate" and entry.occurred_at == view.order.paid_at
+def _earned(view: View) -> list[OrderEntryOut]:
+    """Return what the order earned; when that begins or ends is told by the wallet, and no repeated reply."""
+    return [_entry_out(entry) for entry in view.entries if entry.kind == "earn"]
 
 
 def _line_out(line: OrderLine, currency: str) -> LineOut:

@@ -101,12 +101,13 @@ async def pay(
         await members.lock_customers(session, program_id=program.id, customer_ids=[buyer])
     order = await orders.pay(session, program_id=program.id, order_id=order_id, paid_at=at, now=now)
     waiting = await _waiting(session, program_id=program.id, order_id=order_id, customer_id=order.customer_id)
-    completed = waiting if waiting is not None and _completes(waiting, order) else None
+    left = order.total_minor - await orders.returned_minor(session, program_id=program.id, order_id=order_id)
+    completed = waiting if waiting is not None and left > 0 and _completes(waiting, order, left) else None
     pending = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
     keys = [*pending, *(completed.wallets(program.id) if completed else [])]
     book = await points.open_book(session, program=program, keys=keys, now=now)
     if program.rules.activation.kind is not ActivationKind.DELIVERY or order.delivered_at is not None:
-        begins = rules.starts_at(program.rules, paid_at=at, now=now)
+        begins = rules.starts_at(program.rules, paid_at=at)
         await points.activate_source(session, book, source=_source(order_id), occurred_at=at, at=begins)
     await _settle(session, book, program_id=program.id, completed=completed, order_id=order_id, at=at)
     await _tell(
@@ -157,7 +158,7 @@ async def count(session: AsyncSession, *, program: Program, order: NewOrder, now
     waiting = None
     if order.paid:
         waiting = await _waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
-    completed = waiting if waiting is not None and _completes(waiting, order) else None
+    completed = waiting if waiting is not None and _completes(waiting, order, order.total_minor) else None
     keys = set(completed.wallets(program.id) if completed else [])
     if order.customer_id is not None:
         keys |= rules.award_wallets(awards, program_id=program.id, member_id=order.customer_id)
@@ -170,11 +171,12 @@ async def count(session: AsyncSession, *, program: Program, order: NewOrder, now
 async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> View:
     """Return an order with what it earned and completed, all from stored rows."""
     order, lines = await orders.get(session, program_id=program_id, order_id=order_id)
+    entries = await points.entries_of(session, program_id=program_id, source_id=order_id)
     return View(
         order,
         lines,
         await earning.awards(session, program_id=program_id, order_id=order_id),
-        await points.entries_of(session, program_id=program_id, source_id=order_id),
+        [entry for entry in entries if entry.member_id == order.customer_id or entry.kind == EntryKind.EARN],
         await referrals.qualified_by(session, program_id=program_id, order_id=order_id),
     )
 
@@ -217,14 +219,14 @@ async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, 
         )
     if customer_id is None:
         return None
-    # A merge holds both customers' locks: who waited for one here may find the customer merged into another since.
+    # Only who stands for the customer is locked, as merges lock in order; one may have come while we waited.
     for _ in range(_MOST_MERGES):
-        if not await members.lock_customers(session, program_id=program_id, customer_ids=[customer_id]):
-            raise CustomerNotFound
         stands = await merging.standing_for(session, program_id=program_id, customer_id=customer_id)
-        if stands == customer_id:
-            break
+        if not await members.lock_customers(session, program_id=program_id, customer_ids=[stands]):
+            raise CustomerNotFound
         customer_id = stands
+        if await merging.standing_for(session, program_id=program_id, customer_id=stands) == stands:
+            break
     return customer_id
 
 
@@ -253,7 +255,7 @@ def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UU
         source=_source(order.id),
         occurred_at=order.placed_at,
         pending=not order.paid or (book.rules.activation.kind is ActivationKind.DELIVERY and not order.delivered),
-        activates_at=rules.starts_at(book.rules, paid_at=order.placed_at, now=book.now) if order.paid else None,
+        activates_at=rules.starts_at(book.rules, paid_at=order.paid_at or order.placed_at) if order.paid else None,
     ).id
 
 
@@ -275,8 +277,8 @@ async def _waiting(
     return waiting
 
 
-def _completes(waiting: Waiting, order: NewOrder | order_models.Order) -> bool:
-    return qualifies(waiting, placed_at=order.placed_at, currency=order.currency, total_minor=order.total_minor)
+def _completes(waiting: Waiting, order: NewOrder | order_models.Order, total_minor: int) -> bool:
+    return qualifies(waiting, placed_at=order.placed_at, currency=order.currency, total_minor=total_minor)
 
 
 async def _settle(

@@ -90,6 +90,7 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
     known = await _know(session, program=program, customers=customers, joined=joined, own_orders=own)
     # A wallet opened here begins with the batch: its newest entry is never later than what is still to come.
     book = await points.open_book(session, program=program, keys=_wallets(known), now=records[0].at)
+    await points.know_due(session, book)
     writes = _Writes()
     for record in fresh:
         book.now = record.at
@@ -257,13 +258,14 @@ def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID 
     if award.points == 0 or order.customer_id is None:
         return None
     key = WalletKey(program_id, order.customer_id, award.rule.terms.unit)
+    book.catch_up([key])
     return book.award(
         key,
         points=award.points,
         kind=EntryKind.EARN,
         source=Source(SourceKind.ORDER, order.id),
         occurred_at=order.placed_at,
-        activates_at=starts_at(book.rules, paid_at=order.placed_at, now=order.recorded_at),
+        activates_at=starts_at(book.rules, paid_at=order.placed_at),
     ).id
 
 
@@ -278,6 +280,7 @@ def _complete(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> No
         return
     sides = (waiting.advocate_id, waiting.referee_id)
     barred = [side for side in sides if not known.standings[side].may_earn_at(order.placed_at)]
+    book.catch_up(waiting.wallets(known.program.id))
     writes.settlement.reward(
         book, waiting, program_id=known.program.id, order_id=order.id, at=order.placed_at, barred=barred
     )

@@ -1,5 +1,6 @@
 """Two memberships of one person become one: who is known by what, and who points to whom."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -61,3 +62,10 @@ async def standing_for(session: AsyncSession, *, program_id: UUID, customer_id: 
     """Return who stands for a customer now: the one they were merged into, or themselves."""
     found = await queries.find_merged(session, program_id=program_id, customer_ids=[customer_id])
     return found.get(customer_id, customer_id)
+
+
+async def refuse_merged(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> None:
+    """Lock customers, so that no merge comes between; raises MemberAlreadyMerged for those merged into another."""
+    await queries.lock_customers(session, program_id=program_id, customer_ids=member_ids)
+    if await queries.find_merged(session, program_id=program_id, customer_ids=member_ids):
+        raise MemberAlreadyMerged

@@ -11,7 +11,7 @@ from loyalty.merges import models, queries
 from loyalty.orders import service as orders
 from loyalty.points import models as point_models
 from loyalty.points import service as points
-from loyalty.points.rules import Source, SourceKind
+from loyalty.points.rules import EntryKind, Source, SourceKind
 from loyalty.programs.rules import Program
 from loyalty.redemptions import service as redemptions
 from loyalty.referrals import merging as referrals
@@ -67,4 +67,4 @@ async def merge(
 async def get(session: AsyncSession, *, program_id: UUID, merge_id: UUID) -> View:
     found = await queries.get_merge(session, program_id=program_id, merge_id=merge_id)
     entries = await points.entries_of(session, program_id=program_id, source_id=merge_id)
-    return View(found, entries)
+    return View(found, [entry for entry in entries if entry.kind == EntryKind.MERGE])

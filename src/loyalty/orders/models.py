@@ -41,6 +41,7 @@ class Order(Row):
     paid_when_placed: Mapped[bool]
     delivered_at: Mapped[datetime | None]
     delivery_recorded_at: Mapped[datetime | None]
+    paid_when_delivered: Mapped[bool | None]
     cancelled_at: Mapped[datetime | None]
     imported: Mapped[bool]
     notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))

@@ -127,6 +127,7 @@ def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
         "paid_when_placed": order.paid,
         "delivered_at": None,
         "delivery_recorded_at": None,
+        "paid_when_delivered": None,
         "cancelled_at": None,
         "imported": order.imported,
         "metadata": order.metadata,
@@ -242,7 +243,11 @@ async def set_delivered(
     await session.execute(
         update(models.Order)
         .where(models.Order.program_id == program_id, models.Order.id == order_id)
-        .values(delivered_at=delivered_at, delivery_recorded_at=now)
+        .values(
+            delivered_at=delivered_at,
+            delivery_recorded_at=now,
+            paid_when_delivered=models.Order.paid_at.is_not(None),
+        )
     )
 
 

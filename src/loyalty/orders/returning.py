@@ -78,11 +78,22 @@ class NewReturn:
 
 
 def digest_return(
-    *, kind: ReturnKind, lines: Sequence[WantedLine] | None, total_minor: int | None, metadata: Mapping[str, str]
+    *,
+    kind: ReturnKind,
+    lines: Sequence[WantedLine] | None,
+    total_minor: int | None,
+    currency: str | None,
+    metadata: Mapping[str, str],
 ) -> bytes:
     """Digest what was asked for, so that an external id cannot come back with something else."""
     asked = [asdict(line) for line in lines] if lines is not None else None
-    content = {"kind": kind, "lines": asked, "total_minor": total_minor, "metadata": dict(metadata)}
+    content = {
+        "kind": kind,
+        "lines": asked,
+        "total_minor": total_minor,
+        "currency": currency,
+        "metadata": dict(metadata),
+    }
     return sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 

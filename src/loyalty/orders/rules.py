@@ -44,6 +44,7 @@ class NewOrder:
     imported: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
     delivered: bool = False
+    paid_at: datetime | None = None
 
     @property
     def total_minor(self) -> int:

@@ -118,6 +118,11 @@ async def deliver(
     return order
 
 
+async def lock_row(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> None:
+    """Lock an order, before anything is asked about what happened to it. Raises OrderNotFound."""
+    await queries.lock_order(session, program_id=program_id, order_id=order_id)
+
+
 async def lock(
     session: AsyncSession, *, program_id: UUID, order_id: UUID, returned_at: datetime
 ) -> tuple[models.Order, list[BoughtLine]]:
@@ -217,3 +222,8 @@ async def forget(session: AsyncSession, *, program_id: UUID, customer_id: UUID) 
 async def external_ids(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> dict[UUID, str]:
     """Return the storefront's own ids of those of these that are orders."""
     return await queries.list_external_ids(session, program_id=program_id, order_ids=order_ids)
+
+
+async def returned_minor(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> int:
+    """Return what of an order's total went back."""
+    return sum(row.total_minor for row in await queries.list_returns(session, program_id=program_id, order_id=order_id))

@@ -21,7 +21,7 @@ from loyalty.points.rules import (
     Take,
     WalletKey,
 )
-from loyalty.points.shelf import Due, next_due, reborn
+from loyalty.points.shelf import Agenda, reborn
 from loyalty.programs.policies import Clawback, ExpiredLot, LotDates, end_of_day
 
 
@@ -49,9 +49,10 @@ class Book(Journal):
     ) -> Entry:
         """Credit points as a lot of their own: spendable at once, from an instant on, or pending until an event.
 
-        Without `dates` the program's expiry says when it expires, counted from when it becomes spendable.
+        Without `dates` the program's expiry says when it expires, counted from when it becomes spendable, even if that
+        lies back.
         """
-        waits = pending or activates_at is not None
+        waits = pending or (activates_at is not None and activates_at > self.now)
         target = Account.PENDING if waits else Account.AVAILABLE
         entry = self._append(key, Movement(kind, origin, target, points), source, occurred_at, corrects_id)
         self._grant(entry, points, earned_at=occurred_at, waits=waits, activates_at=activates_at, dates=dates)
@@ -59,8 +60,13 @@ class Book(Journal):
             self._repay(key, source, occurred_at)
         return entry
 
-    def activate(self, key: WalletKey, *, source: Source, occurred_at: datetime) -> Entry | None:
-        """Make a source's points spendable that wait for an event; None if there are none."""
+    def activate(
+        self, key: WalletKey, *, source: Source, occurred_at: datetime, begins_at: datetime | None = None
+    ) -> Entry | None:
+        """Make a source's points spendable that wait for an event; None if there are none.
+
+        Their dates are counted from `begins_at`, or from the event.
+        """
         waiting = [lot for lot in self.lots.of_source(key, source.id) if lot.waits_for_event]
         pending = [lot for lot in waiting if lot.remaining > 0]
         if not pending:
@@ -70,7 +76,7 @@ class Book(Journal):
             key, Movement(EntryKind.ACTIVATE, Account.PENDING, Account.AVAILABLE, points), source, occurred_at
         )
         for lot in pending:
-            self._start(lot, entry, from_=occurred_at)
+            self._start(lot, entry, from_=begins_at or occurred_at)
         self._repay(key, source, occurred_at)
         return entry
 
@@ -193,7 +199,7 @@ class Book(Journal):
         self._take(taken, [Take(lot.id, -lot.free)])
         back = Movement(EntryKind.EXTEND, Account.ADJUSTED, Account.AVAILABLE, lot.free)
         entry = self._append(lot.wallet, back, source, self.now, taken.id)
-        self._put(reborn(lot, entry, lot.free, waits=False, expires_at=expires_at, idle=None))
+        self._put(reborn(lot, entry, lot.free, began_at=lot.began_at, expires_at=expires_at, idle=None))
 
     def give(self, key: WalletKey, lots: Sequence[tuple[Lot, int]], *, kind: EntryKind, source: Source) -> None:
         """Credit points that come out of another wallet, each part with the dates of the lot it comes from."""
@@ -204,7 +210,8 @@ class Book(Journal):
             total = sum(points for _, points in parts)
             entry = self._append(key, Movement(kind, Account.TRANSFERRED, target, total), source, self.now)
             for lot, points in parts:
-                self._put(reborn(lot, entry, points, waits=waits))
+                began_at = lot.activates_at if waits else max(lot.began_at, self._active_at(lot))
+                self._put(reborn(lot, entry, points, waits=waits, began_at=began_at))
         self._repay(key, source, self.now)
 
     def merge(self, giver: WalletKey, receiver: WalletKey, *, source: Source) -> None:
@@ -226,6 +233,12 @@ class Book(Journal):
             self._append(receiver, Movement(EntryKind.MERGE, Account.DEBT, Account.TRANSFERRED, owed), source, self.now)
             self._repay(receiver, source, self.now)
 
+    def catch_up(self, keys: Iterable[WalletKey]) -> None:
+        """Do what is due in these wallets by now, for who replays history; all of their dated lots must be known."""
+        for key in keys:
+            if self.wallets[key].is_due(self.now):
+                self.settle(key, self.live_holds.pop(key, []))
+
     def taken_by(self, entry: Entry) -> list[tuple[Lot, int]]:
         """Return which lots an entry of this book took points from, and how many."""
         return [(self.lots.get(take.lot_id), -take.points) for entry_id, take in self.takes if entry_id == entry.id]
@@ -236,20 +249,22 @@ class Book(Journal):
         All of its lots with points or dates, and its live holds, must be known. Afterwards `next_due_at` is exact.
         """
         now = max(self.now, self.wallets[key].last_at)
-        live = {hold.id: hold for hold in holds}
+        agenda = Agenda(self.lots.of(key), holds, self.wallets[key], self.rules.zone)
         reached: datetime | None = None
-        while (due := self._next_due(key, live.values())) is not None and due[0] <= now:
-            at, _, what = due
+        while (due := agenda.take_until(now)) is not None:
+            at, what = due
             reached = at if reached is None else max(reached, at)
             if isinstance(what, Hold):
                 self.release(what, source=rules.hold_source(what.id), occurred_at=reached, by="expired")
-                del live[what.id]
-            elif what.is_pending:
-                self._activate_one(what, reached)
-            else:
-                self._expire(what, reached)
-        upcoming = self._next_due(key, live.values())
-        self.wallets[key] = replace(self.wallets[key], next_due_at=upcoming[0] if upcoming else None)
+                agenda.add(self.lots.get(reservation.lot_id) for reservation in what.reservations)
+                continue
+            lot = self.lots.get(what.id)
+            if lot.is_pending:
+                self._activate_one(lot, reached)
+                agenda.add([self.lots.get(lot.id)])
+            elif lot.free > 0:
+                self._expire(lot, reached)
+        self.wallets[key] = replace(self.wallets[key], next_due_at=agenda.next_at)
 
     def _plan(self, key: WalletKey, points: int) -> list[Take]:
         wallet = self.wallets[key]
@@ -308,6 +323,13 @@ class Book(Journal):
         target = Account.EXPIRED if kind is EntryKind.EXPIRE else Account.FORFEITED
         movement = Movement(kind, Account.AVAILABLE, target, lot.free)
         self._take(self._append(lot.wallet, movement, lot.source, at), [Take(lot.id, -lot.free)])
+        if lot.idle is not None:
+            # It is over for good: what returns to it later does not live again with the wallet's next activity.
+            self.lots.change(self.lots.get(lot.id), expires_at=at, idle=None)
+
+    def _active_at(self, lot: Lot) -> datetime:
+        """Return when the wallet that a lot comes from was last active: its idleness goes with it."""
+        return self.wallets[lot.wallet].active_at or lot.began_at
 
     def _forfeit_lapsed(self, key: WalletKey, takes: Sequence[Take], source: Source) -> None:
         """Let points that came back to an expired lot go again, where that is the policy."""
@@ -327,9 +349,6 @@ class Book(Journal):
     def _is_over(self, lot: Lot) -> bool:
         ends_at = lot.ends_at(self.wallets[lot.wallet], self.rules.zone)
         return ends_at is not None and ends_at <= max(self.now, self.wallets[lot.wallet].last_at)
-
-    def _next_due(self, key: WalletKey, holds: Iterable[Hold]) -> Due | None:
-        return next_due(self.lots.of(key), holds, self.wallets[key], self.rules.zone)
 
     def _grant(
         self,
@@ -367,6 +386,6 @@ class Book(Journal):
         """Let a pending lot be spendable; one that waited for an event has its dates counted from there."""
         if lot.activates_at is None and lot.expires_at is None and lot.idle is None:
             dates = self.rules.expiry.dates_from(from_, self.rules.zone)
-            lot = self.lots.change(lot, expires_at=dates.expires_at, idle=dates.idle)
+            lot = self.lots.change(lot, activates_at=from_, expires_at=dates.expires_at, idle=dates.idle)
         lot = self.lots.change(lot, activated_at=entry.recorded_at)
         self._note_due(lot.wallet, lot.ends_at(self.wallets[lot.wallet], self.rules.zone))

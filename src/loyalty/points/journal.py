@@ -26,6 +26,7 @@ class Journal:
         self.takes: list[tuple[UUID, Take]] = []
         self.new_holds: list[Hold] = []
         self.ended_holds: list[EndedHold] = []
+        self.live_holds: dict[WalletKey, list[Hold]] = {}
         self.lots = Shelf()
 
     @property

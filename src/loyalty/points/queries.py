@@ -90,7 +90,9 @@ async def find_richest_member(session: AsyncSession, *, program_id: UUID, unit: 
     return found.scalar_one_or_none()
 
 
-async def list_due_wallets(session: AsyncSession, *, program_id: UUID, now: datetime, limit: int) -> list[WalletKey]:
+async def list_due_wallets(
+    session: AsyncSession, *, program_id: UUID, now: datetime, limit: int | None
+) -> list[WalletKey]:
     """Return wallets in which something may be due, the longest waiting first."""
     wallet = models.Wallet
     found = await session.execute(

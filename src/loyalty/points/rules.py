@@ -144,6 +144,11 @@ class Lot:
         return self.activated_at is None
 
     @property
+    def began_at(self) -> datetime:
+        """Return from when on the points are good, whenever that was written down."""
+        return self.activates_at or self.earned_at
+
+    @property
     def waits_for_event(self) -> bool:
         return self.is_pending and self.activates_at is None
 
@@ -154,8 +159,7 @@ class Lot:
     def ends_at(self, wallet: Wallet, zone: ZoneInfo) -> datetime | None:
         """Return when the lot expires as things stand; idleness counts from its beginning or any activity since."""
         if self.idle is not None:
-            began = self.activates_at or self.activated_at or self.earned_at
-            return idle_until(max(wallet.active_at or began, began), self.idle, zone)
+            return idle_until(max(wallet.active_at or self.began_at, self.began_at), self.idle, zone)
         return self.expires_at
 
 

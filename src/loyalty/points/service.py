@@ -95,6 +95,14 @@ async def load(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -
         book.lots.know(await lot_queries.list_lots(session, keys))
 
 
+async def know_due(session: AsyncSession, book: Book) -> None:
+    """Let a book that moves along time know what may become due on its way."""
+    if dated := [key for key, wallet in book.wallets.items() if wallet.next_due_at is not None]:
+        await load(session, book, dated)
+        for hold in await lot_queries.list_live_holds(session, dated):
+            book.live_holds.setdefault(hold.wallet, []).append(hold)
+
+
 async def post(session: AsyncSession, book: Book) -> None:
     """Write everything that a book decided, and tell of it."""
     if not book.wallets:
@@ -252,7 +260,7 @@ async def activate_source(
     book.lots.know(found)
     for key in sorted({lot.wallet for lot in found}):
         if at is None or at <= book.now:
-            book.activate(key, source=source, occurred_at=occurred_at)
+            book.activate(key, source=source, occurred_at=occurred_at, begins_at=at)
         else:
             book.schedule(key, source=source, activates_at=at)
 
@@ -264,15 +272,23 @@ async def settle_due(session: AsyncSession, *, program: Program, now: datetime, 
     return len(due)
 
 
+async def lock_due(session: AsyncSession, *, program_id: UUID, until: datetime) -> None:
+    """Lock every wallet in which something is due until an instant, in the one order in which wallets are locked."""
+    if due := await queries.list_due_wallets(session, program_id=program_id, now=until, limit=None):
+        await queries.lock_wallets(session, due)
+
+
 async def next_due(session: AsyncSession, *, program_id: UUID) -> datetime | None:
     """Return before when nothing is due in any wallet of a program; null when nothing ever is."""
     return await queries.find_next_due(session, program_id=program_id)
 
 
-async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
+async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey], *, only_due: bool = False) -> None:
     await load(session, book, keys)
     holds = await lot_queries.list_live_holds(session, keys)
     for key in keys:
+        if only_due and not book.wallets[key].is_due(book.now):
+            continue
         book.settle(key, [hold for hold in holds if hold.wallet == key])
 
 
@@ -287,7 +303,7 @@ async def wallets(session: AsyncSession, *, program: Program, member_id: UUID, n
     book = Book(found, now=now, rules=program.rules)
     dated = [wallet.key for wallet in found if wallet.next_due_at is not None]
     if dated:
-        await _settle(session, book, dated)
+        await _settle(session, book, dated, only_due=True)
     zone = program.rules.zone
     return [
         View(wallet, expiring(book.lots.of(key), wallet, zone), starting(book.lots.of(key)))

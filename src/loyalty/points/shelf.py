@@ -1,8 +1,10 @@
 """The lots that a book works with: as they are stored, and as the book has decided since."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from heapq import heappop, heappush
+from itertools import count
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -15,15 +17,18 @@ class Shelf:
     def __init__(self) -> None:
         self._known: dict[UUID, Lot] = {}
         self._lots: dict[UUID, Lot] = {}
+        self._by_wallet: dict[WalletKey, dict[UUID, None]] = {}
 
     def know(self, lots: Iterable[Lot]) -> None:
         """Take in lots as they are stored; those known already stay as they were decided since."""
         for lot in lots:
             if lot.id not in self._lots:
-                self._known[lot.id] = self._lots[lot.id] = lot
+                self._known[lot.id] = lot
+                self.put(lot)
 
     def put(self, lot: Lot) -> None:
         self._lots[lot.id] = lot
+        self._by_wallet.setdefault(lot.wallet, {})[lot.id] = None
 
     def get(self, lot_id: UUID) -> Lot:
         return self._lots[lot_id]
@@ -35,10 +40,10 @@ class Shelf:
         return changed
 
     def of(self, key: WalletKey) -> list[Lot]:
-        return [lot for lot in self._lots.values() if lot.wallet == key]
+        return [self._lots[lot_id] for lot_id in self._by_wallet.get(key, ())]
 
     def of_source(self, key: WalletKey, source_id: UUID) -> list[Lot]:
-        return [lot for lot in self._lots.values() if lot.wallet == key and lot.source.id == source_id]
+        return [lot for lot in self.of(key) if lot.source.id == source_id]
 
     @property
     def new(self) -> list[Lot]:
@@ -49,13 +54,40 @@ class Shelf:
         return [lot for lot in self._lots.values() if lot.id in self._known and self._known[lot.id] != lot]
 
 
-Due = tuple[datetime, tuple[int, UUID], Hold | Lot]
-"""When something is due, its place among what is due at the same instant, and what it is."""
+class Agenda:
+    """What is due in a wallet, in order of time; of what is due at once, holds end, then lots begin, then lots end."""
 
+    def __init__(self, lots: Iterable[Lot], holds: Iterable[Hold], wallet: Wallet, zone: ZoneInfo) -> None:
+        self._wallet = wallet
+        self._zone = zone
+        self._number = count()
+        self._heap: list[tuple[datetime, int, UUID, int, Hold | Lot]] = []
+        for hold in holds:
+            self._push(hold.expires_at, 0, hold)
+        self.add(lots)
 
-def next_due(lots: Iterable[Lot], holds: Iterable[Hold], wallet: Wallet, zone: ZoneInfo) -> Due | None:
-    """Return what is due next in a wallet: of what is due at once, holds end before lots begin before lots end."""
-    return min(_dues(lots, holds, wallet, zone), key=lambda due: due[:2], default=None)
+    def add(self, lots: Iterable[Lot]) -> None:
+        """Put down when these lots begin, or when what is free of them ends."""
+        for lot in lots:
+            if lot.is_pending:
+                if lot.activates_at is not None and lot.remaining > 0:
+                    self._push(lot.activates_at, 1, lot)
+            elif lot.free > 0 and (ends_at := lot.ends_at(self._wallet, self._zone)) is not None:
+                self._push(ends_at, 2, lot)
+
+    def take_until(self, now: datetime) -> tuple[datetime, Hold | Lot] | None:
+        """Strike out what is due next, if that is by now."""
+        if not self._heap or self._heap[0][0] > now:
+            return None
+        at, *_, what = heappop(self._heap)
+        return at, what
+
+    @property
+    def next_at(self) -> datetime | None:
+        return self._heap[0][0] if self._heap else None
+
+    def _push(self, at: datetime, place: int, what: Hold | Lot) -> None:
+        heappush(self._heap, (at, place, what.id, next(self._number), what))
 
 
 def expiring(lots: Iterable[Lot], wallet: Wallet, zone: ZoneInfo) -> list[tuple[datetime, int]]:
@@ -68,22 +100,13 @@ def starting(lots: Iterable[Lot]) -> list[tuple[datetime, int]]:
     return _summed((lot.activates_at, lot.remaining) for lot in lots if lot.is_pending)
 
 
-def reborn(lot: Lot, entry: Entry, points: int, *, waits: bool, **dates: object) -> Lot:
+def reborn(
+    lot: Lot, entry: Entry, points: int, *, began_at: datetime | None, waits: bool = False, **dates: object
+) -> Lot:
     """Return a lot for points that leave another one: of the same source and, unless told, with the same dates."""
-    begun = {} if waits else {"activates_at": None, "activated_at": entry.recorded_at}
+    begun = {"activates_at": began_at, "activated_at": None if waits else entry.recorded_at}
     changes = {"granted": points, "remaining": points, "reserved": 0, **begun, **dates}
     return replace(lot, id=ids.new(), wallet=entry.wallet, entry_id=entry.id, **changes)  # type: ignore[arg-type]
-
-
-def _dues(lots: Iterable[Lot], holds: Iterable[Hold], wallet: Wallet, zone: ZoneInfo) -> Iterator[Due]:
-    for hold in holds:
-        yield hold.expires_at, (0, hold.id), hold
-    for lot in lots:
-        if lot.is_pending:
-            if lot.activates_at is not None and lot.remaining > 0:
-                yield lot.activates_at, (1, lot.id), lot
-        elif lot.free > 0 and (ends_at := lot.ends_at(wallet, zone)) is not None:
-            yield ends_at, (2, lot.id), lot
 
 
 def _summed(parts: Iterable[tuple[datetime | None, int]]) -> list[tuple[datetime, int]]:

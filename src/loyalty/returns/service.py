@@ -61,17 +61,22 @@ async def take_back(
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
-    at = asked.returned_at or now
-    order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
     digest = returning.digest_return(
-        kind=asked.kind, lines=asked.lines, total_minor=asked.total_minor, metadata=asked.metadata or {}
+        kind=asked.kind,
+        lines=asked.lines,
+        total_minor=asked.total_minor,
+        currency=asked.currency,
+        metadata=asked.metadata or {},
     )
+    await orders.lock_row(session, program_id=program.id, order_id=order_id)
     there = await orders.same_return(
         session, program_id=program.id, order_id=order_id, external_id=asked.external_id, content_digest=digest
     )
     if there is not None:
         await idempotency.repoint(session, claim, resource_id=there, status=_EXISTED)
         return Claim(call, there, _EXISTED, replayed=False)
+    at = asked.returned_at or now
+    order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
     order, bought = await orders.lock(session, program_id=program.id, order_id=order_id, returned_at=at)
     if asked.currency is not None:
         order_rules.check_currency(asked.currency, accepted=(order.currency,))

@@ -63,6 +63,7 @@ async def advance_clock(session: AsyncSession, *, program: Program, to: datetime
     Raises LiveProgramHasNoTestClock, ClockWouldRunBackwards.
     """
     moved = await programs.advance_clock(session, program_id=program.id, to=to, real_now=real_now)
+    await points.lock_due(session, program_id=program.id, until=to)
     while (due := await points.next_due(session, program_id=program.id)) is not None and due <= to:
         at = max(due, program.now(real_now))
         while await settle(session, program, Moment(at, real_now), JOBS["settle_wallets"].batch):

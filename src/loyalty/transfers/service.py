@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
+from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import MemberMayNotBurn
 from loyalty.members.rules import Status
@@ -48,6 +49,7 @@ async def transfer(
         return claim
     if giver == receiver:
         raise TransferToOneself
+    await merging.refuse_merged(session, program_id=program.id, member_ids=[giver, receiver])
     if not (await members.standing(session, program_id=program.id, member_id=giver)).may_burn:
         raise MemberMayNotBurn
     if (await members.standing(session, program_id=program.id, member_id=receiver)).status is Status.CLOSED:
@@ -85,4 +87,4 @@ async def transfer(
 async def get(session: AsyncSession, *, program_id: UUID, transfer_id: UUID) -> View:
     found = await queries.get_transfer(session, program_id=program_id, transfer_id=transfer_id)
     entries = await points.entries_of(session, program_id=program_id, source_id=transfer_id)
-    return View(found, entries)
+    return View(found, [entry for entry in entries if entry.kind == EntryKind.TRANSFER])

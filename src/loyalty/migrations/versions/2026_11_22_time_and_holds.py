@@ -69,6 +69,7 @@ def upgrade() -> None:
     )
     for column in ("delivered_at", "delivery_recorded_at"):
         op.add_column("orders", sa.Column(column, sa.DateTime(timezone=True), nullable=True))
+    op.add_column("orders", sa.Column("paid_when_delivered", sa.Boolean(), nullable=True))
     op.add_column("holds", sa.Column("ended_by", sa.Text(), nullable=True))
     op.add_column(
         "holds", sa.Column("metadata", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False)
@@ -87,7 +88,7 @@ def downgrade() -> None:
         op.drop_constraint(op.f(f"ck_holds_{name}"), "holds")
     op.drop_column("holds", "metadata")
     op.drop_column("holds", "ended_by")
-    for column in ("delivery_recorded_at", "delivered_at"):
+    for column in ("paid_when_delivered", "delivery_recorded_at", "delivered_at"):
         op.drop_column("orders", column)
     op.drop_constraint(op.f("ck_lots_one_way_to_expire"), "lots")
     for column in ("idle_months", "idle_days", "activates_at", "source_type"):
