@@ -56,13 +56,13 @@ async def claim(
     if claimed is None:
         await idempotency.repoint(session, taken, resource_id=order_id, status=_EXISTED)
         return Claim(call, order_id, _EXISTED, replayed=False)
-    await count(session, program=program, order=_counted(*claimed, member_id=member_id), now=now)
+    await count(session, program=program, order=_counted(*claimed, member_id=member_id, now=now), now=now)
     event = Event("order.claimed", order_id, occurred_at=now, recorded_at=now, customer_id=member_id)
     await outbox.tell(session, program_id=program.id, events=[event])
     return taken
 
 
-def _counted(order: order_models.Order, lines: list[Line], *, member_id: UUID) -> NewOrder:
+def _counted(order: order_models.Order, lines: list[Line], *, member_id: UUID, now: datetime) -> NewOrder:
     """Return the order as it is counted: with its buyer, and with what has not gone back."""
     return NewOrder(
         id=order.id,
@@ -74,7 +74,7 @@ def _counted(order: order_models.Order, lines: list[Line], *, member_id: UUID) -
         lines=tuple(lines),
         channel=order.channel,
         placed_at=order.placed_at,
-        recorded_at=order.recorded_at,
+        recorded_at=now,
         paid=order.paid_at is not None,
         delivered=order.delivered_at is not None,
         paid_at=order.paid_at,

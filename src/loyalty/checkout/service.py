@@ -35,7 +35,6 @@ from loyalty.referrals.service import Settlement
 
 GUEST_EMAIL: Final = "loyalty:order-email"
 _EXISTED: Final = 200
-_MOST_MERGES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -219,15 +218,12 @@ async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, 
         )
     if customer_id is None:
         return None
-    # Only who stands for the customer is locked, as merges lock in order; one may have come while we waited.
-    for _ in range(_MOST_MERGES):
-        stands = await merging.standing_for(session, program_id=program_id, customer_id=customer_id)
-        if not await members.lock_customers(session, program_id=program_id, customer_ids=[stands]):
-            raise CustomerNotFound
-        customer_id = stands
-        if await merging.standing_for(session, program_id=program_id, customer_id=stands) == stands:
-            break
-    return customer_id
+    # Only who stands for the customer is locked, since merges lock customers in order of id.
+    stands = await merging.standing_for(session, program_id=program_id, customer_id=customer_id)
+    if not await members.lock_customers(session, program_id=program_id, customer_ids=[stands]):
+        raise CustomerNotFound
+    await merging.refuse_just_merged(session, program_id=program_id, customer_id=stands)
+    return stands
 
 
 async def _awards(session: AsyncSession, *, program_id: UUID, order: NewOrder) -> list[Award]:
@@ -236,10 +232,12 @@ async def _awards(session: AsyncSession, *, program_id: UUID, order: NewOrder) -
     buyer = await members.find_standing(session, program_id=program_id, customer_id=order.customer_id)
     if buyer is None:
         return []
+    # Of two servers one may be behind: an order that says no time of its own is placed no sooner than its buyer joined.
+    is_now = order.placed_at == order.recorded_at
     return rules.earnings(
         await earning.versions(session, program_id=program_id),
         buyer=buyer,
-        placed_at=order.placed_at,
+        placed_at=max(order.placed_at, buyer.enrolled_at) if is_now else order.placed_at,
         currency=order.currency,
         lines=order.lines,
     )

@@ -63,7 +63,7 @@ async def create(
         key=key,
         points=amount,
         hold_id=claim.resource_id,
-        expires_at=now + lifetime,
+        expires_at=max(now, book.wallets[key].last_at) + lifetime,
         notes=metadata,
     )
     await points.post(session, book)

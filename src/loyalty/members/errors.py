@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from loyalty.core.errors import Conflict, Invalid, NotFound
+from loyalty.core.errors import Conflict, Invalid, NotFound, Unavailable
 
 
 class CustomerNotFound(NotFound):
@@ -40,3 +40,7 @@ class MergeIntoOneself(Invalid):
 
 class MemberAlreadyMerged(Conflict):
     """One of these members was merged into another one already."""
+
+
+class MergedJustNow(Unavailable):
+    """This customer was merged into another a moment ago; the same request will find that one."""

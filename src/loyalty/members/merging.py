@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.members import queries
-from loyalty.members.errors import MemberAlreadyMerged, MemberClosed, MergeIntoOneself
+from loyalty.members.errors import MemberAlreadyMerged, MemberClosed, MergedJustNow, MergeIntoOneself
 from loyalty.members.rules import Status
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -69,3 +69,9 @@ async def refuse_merged(session: AsyncSession, *, program_id: UUID, member_ids: 
     await queries.lock_customers(session, program_id=program_id, customer_ids=member_ids)
     if await queries.find_merged(session, program_id=program_id, customer_ids=member_ids):
         raise MemberAlreadyMerged
+
+
+async def refuse_just_merged(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> None:
+    """Refuse for the moment a customer who was merged while their lock was waited for. Raises MergedJustNow."""
+    if await queries.find_merged(session, program_id=program_id, customer_ids=[customer_id]):
+        raise MergedJustNow

@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy import ARRAY, Select, Uuid, bindparam, delete, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -313,25 +313,33 @@ async def change_status(
 
 
 async def find_merged(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return into whom these customers were merged, where they were."""
-    customer = models.Customer
+    """Return who stands now for these customers, where they were merged into another, who may be merged since too."""
     found = await session.execute(
-        select(customer.id, customer.merged_into).where(
-            customer.program_id == program_id,
-            customer.id.in_(list(customer_ids)),
-            customer.merged_into.is_not(None),
-        )
+        text(
+            """
+            WITH RECURSIVE heirs (id, heir) AS (
+                SELECT id, merged_into FROM customers
+                WHERE program_id = :program_id AND id = ANY(:ids) AND merged_into IS NOT NULL
+                UNION ALL
+                SELECT heirs.id, next.merged_into FROM heirs
+                JOIN customers AS next ON next.program_id = :program_id AND next.id = heirs.heir
+                WHERE next.merged_into IS NOT NULL
+            )
+            SELECT heirs.id, heirs.heir FROM heirs
+            JOIN customers AS last ON last.program_id = :program_id AND last.id = heirs.heir
+            WHERE last.merged_into IS NULL
+            """
+        ).bindparams(bindparam("ids", type_=ARRAY(Uuid())), bindparam("program_id", type_=Uuid())),
+        {"program_id": program_id, "ids": list(customer_ids)},
     )
-    return {row[0]: row[1] for row in found if row[1] is not None}
+    return {row[0]: row[1] for row in found}
 
 
 async def set_merged(session: AsyncSession, *, program_id: UUID, customer_id: UUID, into: UUID) -> None:
-    """Say into whom a customer was merged; those merged into this one before follow."""
+    """Say into whom a customer was merged."""
     customer = models.Customer
     await session.execute(
-        update(customer)
-        .where(customer.program_id == program_id, (customer.id == customer_id) | (customer.merged_into == customer_id))
-        .values(merged_into=into)
+        update(customer).where(customer.program_id == program_id, customer.id == customer_id).values(merged_into=into)
     )
 
 

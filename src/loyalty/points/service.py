@@ -287,7 +287,7 @@ async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]
     await load(session, book, keys)
     holds = await lot_queries.list_live_holds(session, keys)
     for key in keys:
-        if only_due and not book.wallets[key].is_due(book.now):
+        if only_due and not book.wallets[key].is_due(max(book.now, book.wallets[key].last_at)):
             continue
         book.settle(key, [hold for hold in holds if hold.wallet == key])
 
