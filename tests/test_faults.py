@@ -1,16 +1,10 @@
 """The server is killed in mid-stream: nothing acknowledged is lost, and a replay counts each order once."""
 
 import asyncio
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 from litestar import Litestar
+from tests.faults.servers import server
 from tests.shop import Json, Shop, open_shop
 
 from loyalty.core.settings import Settings
@@ -27,9 +21,10 @@ async def test_a_killed_server_loses_and_doubles_nothing(
     bodies = [shop.order_body(1 + number % 7, customer_id=member["customer_id"]) for number in range(_ORDERS)]
     acknowledged: set[str] = set()
 
-    async with _server(settings) as (process, remote):
+    async with server(settings) as (process, remote):
         enough = asyncio.Event()
         stream = asyncio.create_task(_stream(shop, remote, bodies, acknowledged, enough=enough))
+        stream.add_done_callback(lambda _: enough.set())
         await enough.wait()
         process.kill()
         await stream
@@ -37,7 +32,7 @@ async def test_a_killed_server_loses_and_doubles_nothing(
 
     recorded = await _recorded(shop)
     assert acknowledged <= recorded
-    async with _server(settings) as (_, remote):
+    async with server(settings) as (_, remote):
         again: set[str] = set()
         await _stream(shop, remote, bodies, again)
     assert again == {body["external_id"] for body in bodies} == await _recorded(shop)
@@ -79,35 +74,3 @@ async def _recorded(shop: Shop) -> set[str]:
         if not page["has_more"]:
             return found
         cursor = f"&cursor={page['next_cursor']}"
-
-
-@asynccontextmanager
-async def _server(settings: Settings) -> AsyncIterator[tuple[subprocess.Popen[bytes], httpx.AsyncClient]]:
-    """A server in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "LOYALTY_DATABASE_URL": settings.database_url,
-        "LOYALTY_SECRET_KEY": settings.secret_key.get_secret_value(),
-    }
-    command = [sys.executable, "-m", "loyalty", "serve", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment)  # noqa: ASYNC220 -- starting it is quick
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as remote:
-            await _until_ready(process, remote)
-            yield process, remote
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-async def _until_ready(process: subprocess.Popen[bytes], remote: httpx.AsyncClient) -> None:
-    while process.poll() is None:
-        try:
-            if (await remote.get("/health/ready")).status_code == 200:
-                return
-        except httpx.TransportError:
-            await asyncio.sleep(0.05)
-    raise AssertionError("the server ended before it was ready")

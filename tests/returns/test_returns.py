@@ -265,7 +265,7 @@ async def test_a_trial_of_a_return_changes_nothing(shop: Shop) -> None:
 
 @pytest.mark.parametrize("body", [{"total": euros(3_000)}, {}])
 async def test_the_same_return_at_the_same_time_under_many_keys_is_one(shop: Shop, body: Json) -> None:
-    member, order = await bought(shop, 10_000)
+    _, order = await bought(shop, 10_000)
     path, sent = f"/v1/orders/{order['id']}/returns", {"external_id": "rma-9", **body}
     replies = await asyncio.gather(*(shop.send("POST", path, sent) for _ in range(8)))
     assert sorted(reply.status_code for reply in replies) == [200] * 7 + [201]

@@ -1,0 +1,130 @@
+"""Real processes to be killed: servers, workers, and databases of their own."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+from uuid import uuid4
+
+import asyncpg
+import httpx
+from litestar import Litestar
+from sqlalchemy import text
+from tests.conftest import connect, running
+from tests.shop import Json, Shop
+
+from loyalty.app import create_app
+from loyalty.core import ids, migrate
+from loyalty.core.db import transaction
+from loyalty.core.settings import Settings
+
+PATIENCE_SECONDS: Final = 60
+Process = subprocess.Popen[bytes]
+
+
+@contextmanager
+def loyalty(settings: Settings, *arguments: str) -> Iterator[Process]:
+    """Run `loyalty` in a process of its own for as long as the block lasts."""
+    environment = {
+        **os.environ,
+        "LOYALTY_DATABASE_URL": settings.database_url,
+        "LOYALTY_SECRET_KEY": settings.secret_key.get_secret_value(),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "loyalty", *arguments], env=environment)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@asynccontextmanager
+async def server(settings: Settings) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
+    """A server that is ready, and a client of it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with loyalty(settings, "serve", "--port", str(port)) as process:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as remote:
+            await _until_ready(process, remote)
+            yield process, remote
+
+
+async def _until_ready(process: Process, remote: httpx.AsyncClient) -> None:
+    while process.poll() is None:
+        try:
+            if (await remote.get("/health/ready")).status_code == 200:
+                return
+        except httpx.TransportError:
+            await asyncio.sleep(0.05)
+    raise AssertionError("the server ended before it was ready")
+
+
+@asynccontextmanager
+async def database(server_url: str, settings: Settings) -> AsyncIterator[Settings]:
+    """A database that nobody else works on, with the schema of this release."""
+    name = f"fault_{uuid4().hex}"
+    admin = await asyncpg.connect(server_url.replace("+asyncpg", ""))
+    try:
+        await admin.execute(f"CREATE DATABASE {name}")
+        url = f"{server_url.rpartition('/')[0]}/{name}"
+        await asyncio.to_thread(migrate.upgrade, url)
+        yield settings.model_copy(update={"database_url": url})
+        await until(lambda: _dropped(admin, name))
+    finally:
+        await admin.close()
+
+
+async def _dropped(admin: asyncpg.Connection, name: str) -> bool:
+    """Drop a database; one that autovacuum is at cannot be dropped by an ordinary role, even by force."""
+    try:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
+        return False
+    return True
+
+
+@asynccontextmanager
+async def application(settings: Settings, **changes: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Litestar]]:
+    """An application in this process, with settings of its own."""
+    app = create_app(settings.model_copy(update=changes))
+    async with running(app), connect(app) as client:
+        yield client, app
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await condition():  # noqa: ASYNC110 -- what is waited for happens in another process
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def locked_wallet(settings: Settings, shop: Shop, member: Json) -> AsyncIterator[asyncpg.Connection]:
+    """Hold a member's wallet under lock from outside, as a transaction does that does not end."""
+    holder = await asyncpg.connect(settings.database_url.replace("+asyncpg", ""))
+    try:
+        async with holder.transaction():
+            own = ids.parse("mem", member["id"])
+            query = "SELECT 1 FROM wallets WHERE program_id = $1 AND member_id = $2 FOR UPDATE"
+            assert await holder.fetchval(query, shop.program.id, own) == 1
+            yield holder
+    finally:
+        await holder.close()
+
+
+async def number_of(shop: Shop, query: str, **values: Any) -> int:
+    """Count or sum something of a shop's program, named :id in the query."""
+    async with transaction(shop.sessions) as session:
+        return int((await session.execute(text(query), {"id": shop.program.id, **values})).scalar_one())
+
+
+async def lock_waiters(shop: Shop) -> int:
+    """Count who waits for a lock in the shop's database."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with transaction(shop.sessions) as session:
+        return int((await session.execute(text(query))).scalar_one())
