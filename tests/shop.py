@@ -130,7 +130,7 @@ def credentials_of(bearer: str) -> dict[str, str]:
     )
 
 
-async def open_shop(client: httpx.AsyncClient, app: Litestar) -> Shop:
+async def open_shop(client: httpx.AsyncClient, app: Litestar, *, zone: str = "Europe/Berlin") -> Shop:
     sessions: Sessions = app.state.sessions
     async with transaction(sessions) as session:
         program = await programs.create(
@@ -138,7 +138,7 @@ async def open_shop(client: httpx.AsyncClient, app: Litestar) -> Shop:
             slug=f"shop-{uuid4().hex[:20]}",
             name="Shop",
             mode=Mode.TEST,
-            rules=ProgramRules(currencies=("EUR", "JPY"), time_zone="Europe/Berlin"),
+            rules=ProgramRules(currencies=("EUR", "JPY"), time_zone=zone),
             clock_at=OPENS_AT,
             actor="test",
             now=OPENS_AT,

@@ -22,8 +22,9 @@ from loyalty.points.rules import (
     Wallet,
     WalletKey,
     earlier,
+    first_expiring,
     move,
-    take_first_expiring,
+    take_in_order,
 )
 from loyalty.programs.policies import Period
 
@@ -154,46 +155,36 @@ def test_the_balance_changes_by_what_crosses_the_wallets_border(wallet: Wallet, 
     assert changed.balance == wallet.balance + crossed
 
 
-def test_lots_that_expire_first_are_taken_first_and_those_without_expiry_last() -> None:
+def in_order(lots: list[Lot]) -> list[Lot]:
+    return sorted(lots, key=lambda own: first_expiring(own, own.expires_at))
+
+
+def test_lots_that_expire_first_come_first_and_those_without_expiry_last() -> None:
     lots = [lot(1, 10), lot(2, 10, days=30), lot(3, 10, days=3)]
-    assert take_first_expiring(lots, points=25, at=NOW) == [
-        Take(UUID(int=3), -10),
-        Take(UUID(int=2), -10),
-        Take(UUID(int=1), -5),
-    ]
+    assert [own.id.int for own in in_order(lots)] == [3, 2, 1]
 
 
-def test_lots_that_expire_together_are_taken_in_order_of_id() -> None:
+def test_lots_that_expire_together_come_in_order_of_id() -> None:
     lots = [lot(9, 10, days=3), lot(4, 10, days=3), lot(7, 10, days=3)]
-    taken = take_first_expiring(lots, points=25, at=NOW)
-    assert [take.lot_id.int for take in taken] == [4, 7, 9]
+    assert [own.id.int for own in in_order(lots)] == [4, 7, 9]
 
 
 def test_expiries_a_microsecond_apart_are_told_apart() -> None:
     late = datetime(2200, 1, 1, tzinfo=UTC)
     first = replace(lot(9, 1), expires_at=late)
     second = replace(lot(1, 1), expires_at=late + timedelta(microseconds=1))
-    assert take_first_expiring([second, first], points=1, at=NOW) == [Take(UUID(int=9), -1)]
+    assert in_order([second, first]) == [first, second]
 
 
-def test_a_lot_that_expires_at_this_very_instant_is_expired() -> None:
-    with pytest.raises(NotEnoughPoints) as refused:
-        take_first_expiring([lot(1, 10, days=0), lot(2, 4, days=1)], points=10, at=NOW)
-    assert (refused.value.spendable, refused.value.requested) == (4, 10)
-
-
-def test_pending_lots_are_not_taken() -> None:
-    with pytest.raises(NotEnoughPoints) as refused:
-        take_first_expiring([lot(1, 10, active=False), lot(2, 4)], points=5, at=NOW)
-    assert (refused.value.spendable, refused.value.requested) == (4, 5)
+def test_points_are_taken_from_the_first_lots_until_there_are_enough() -> None:
+    lots = [lot(3, 10), lot(2, 10), lot(1, 10)]
+    assert take_in_order(lots, points=15) == [Take(UUID(int=3), -10), Take(UUID(int=2), -5)]
 
 
 def test_reserved_points_are_not_taken() -> None:
-    lots = [lot(1, 10, reserved=7, days=1), lot(2, 10, reserved=10, days=2), lot(3, 10)]
-    assert take_first_expiring(lots, points=5, at=NOW) == [Take(UUID(int=1), -3), Take(UUID(int=3), -2)]
-    with pytest.raises(NotEnoughPoints) as refused:
-        take_first_expiring(lots, points=14, at=NOW)
-    assert (refused.value.spendable, refused.value.requested) == (13, 14)
+    lots = [lot(1, 10, reserved=7), lot(2, 10, reserved=10), lot(3, 10)]
+    assert take_in_order(lots, points=5) == [Take(UUID(int=1), -3), Take(UUID(int=3), -2)]
+    assert take_in_order(lots, points=99) == [Take(UUID(int=1), -3), Take(UUID(int=3), -10)]
 
 
 @st.composite
@@ -209,12 +200,10 @@ def lot_sets(draw: st.DrawFn) -> list[Lot]:
 
 
 def _unit_by_unit(lots: list[Lot], points: int) -> dict[UUID, int]:
-    """Take points one by one, each from the first lot in order that has a free one left."""
-    usable = [own for own in lots if own.activated_at is not None and (own.expires_at is None or own.expires_at > NOW)]
-    never = datetime.max.replace(tzinfo=UTC)
-    left = {own.id: own.remaining - own.reserved for own in sorted(usable, key=lambda o: (o.expires_at or never, o.id))}
+    """Take points one by one, each from the first lot that has a free one left, while there are any."""
+    left = {own.id: own.remaining - own.reserved for own in lots}
     taken: dict[UUID, int] = {}
-    for _ in range(points):
+    for _ in range(min(points, sum(left.values()))):
         chosen = next(lot_id for lot_id, free in left.items() if free > 0)
         left[chosen] -= 1
         taken[chosen] = taken.get(chosen, 0) - 1
@@ -223,41 +212,9 @@ def _unit_by_unit(lots: list[Lot], points: int) -> dict[UUID, int]:
 
 @given(lots=lot_sets(), points=st.integers(1, 80))
 def test_a_take_equals_taking_single_points_from_the_first_lot_that_has_one(lots: list[Lot], points: int) -> None:
-    spendable = sum(own.free for own in lots if own.spendable_at(NOW))
-    if points > spendable:
-        with pytest.raises(NotEnoughPoints) as refused:
-            take_first_expiring(lots, points=points, at=NOW)
-        assert (refused.value.spendable, refused.value.requested) == (spendable, points)
-        return
-    takes = take_first_expiring(lots, points=points, at=NOW)
-    assert sum(take.points for take in takes) == -points
+    takes = take_in_order(lots, points=points)
     assert {take.lot_id: take.points for take in takes} == _unit_by_unit(lots, points)
     assert len(takes) == len({take.lot_id for take in takes})
-
-
-@given(lots=lot_sets(), points=st.integers(1, 80))
-def test_without_an_instant_every_lot_that_has_begun_is_good(lots: list[Lot], points: int) -> None:
-    """Points that reach an expired lot still pay what is owed."""
-    timeless = [replace(own, expires_at=None) for own in lots if not own.is_pending]
-    free = sum(own.free for own in timeless)
-    if points > free:
-        with pytest.raises(NotEnoughPoints) as refused:
-            take_first_expiring(lots, points=points, at=None)
-        assert (refused.value.spendable, refused.value.requested) == (free, points)
-        return
-    takes = take_first_expiring(lots, points=points, at=None)
-    assert sum(take.points for take in takes) == -points
-    left = {own.id: own.free for own in timeless}
-    assert all(0 < -take.points <= left[take.lot_id] for take in takes)
-
-
-def test_a_lot_is_spendable_from_its_activation_until_the_instant_it_expires() -> None:
-    own = lot(1, 10, days=1)
-    assert own.spendable_at(own.expires_at) is False
-    assert own.spendable_at(NOW + timedelta(days=1, microseconds=-1)) is True
-    assert own.spendable_at(None) is True
-    assert lot(1, 10, days=1, active=False).spendable_at(NOW) is False
-    assert lot(1, 10, active=False).spendable_at(None) is False
 
 
 def test_held_points_are_not_free() -> None:

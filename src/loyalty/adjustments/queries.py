@@ -1,13 +1,13 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.adjustments import models
 from loyalty.adjustments.errors import AdjustmentNotFound
-from loyalty.adjustments.rules import AdjustmentKind, Asked
+from loyalty.adjustments.rules import Asked
 
 
 async def insert_adjustment(session: AsyncSession, asked: Asked, *, adjustment_id: UUID, now: datetime) -> bool:
@@ -59,14 +59,3 @@ async def list_adjustments(
     if before is not None:
         query = query.where(own.id < before)
     return list((await session.execute(query.order_by(own.id.desc()).limit(limit))).scalars())
-
-
-async def sum_reinstated(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> int:
-    """Return how many expired points of a lot were given back."""
-    own = models.Adjustment
-    found = await session.execute(
-        select(func.coalesce(func.sum(own.points), 0)).where(
-            own.program_id == program_id, own.lot_id == lot_id, own.kind == str(AdjustmentKind.REINSTATE)
-        )
-    )
-    return int(found.scalar_one())

@@ -116,22 +116,24 @@ async def reinstate(
     if claim.replayed:
         return claim
     book, lot = await _open_lot(session, program=program, lot_id=lot_id, now=now)
-    expired = await points.expired_points(session, program_id=program.id, lot_id=lot_id)
-    left = expired - await queries.sum_reinstated(session, program_id=program.id, lot_id=lot_id)
-    if left <= 0:
+    expired = await points.lapses(session, program_id=program.id, lot_id=lot_id)
+    if not expired:
         raise LotHasNothingExpired
+    left = sum(lapse.points for lapse in expired)
     asked = Asked(AdjustmentKind.REINSTATE, lot.wallet, left, reason, actor, expires_at=expires_at, lot_id=lot_id)
     asked.check_dates(now)
     await _record(session, asked, adjustment_id=claim.resource_id, now=now)
-    book.award(
-        lot.wallet,
-        points=left,
-        kind=EntryKind.REINSTATE,
-        origin=Account.EXPIRED,
-        source=Source(SourceKind.ADJUSTMENT, claim.resource_id),
-        occurred_at=now,
-        dates=LotDates(expires_at),
-    )
+    for lapse in expired:
+        book.award(
+            lot.wallet,
+            points=lapse.points,
+            kind=EntryKind.REINSTATE,
+            origin=Account.EXPIRED,
+            source=Source(SourceKind.ADJUSTMENT, claim.resource_id),
+            occurred_at=now,
+            dates=LotDates(expires_at),
+            corrects_id=lapse.entry_id,
+        )
     await points.post(session, book)
     return claim
 

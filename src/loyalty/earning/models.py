@@ -77,8 +77,9 @@ class OrderAward(Row):
 class OrderAwardReversal(Row):
     """What a return took back of what a rule had given: `points` in all.
 
-    Of these `pending` were not spendable yet, `taken` came out of the wallet's lots, `owed` became debt and
-    `written_off` was let go; under a policy that leaves spendable points alone the parts may be less than the whole.
+    Of these `pending` were not spendable yet, `taken` came out of the wallet's lots, `lapsed` had expired before,
+    `owed` became debt and `written_off` was let go; under a policy that leaves spendable points alone the parts may be
+    less than the whole.
     """
 
     __tablename__ = "order_award_reversals"
@@ -88,7 +89,7 @@ class OrderAwardReversal(Row):
             ["order_awards.program_id", "order_awards.order_id", "order_awards.rule_id"],
         ),
         CheckConstraint("points >= 0", name="points_not_negative"),
-        CheckConstraint("pending + taken + owed + written_off <= points", name="parts_within_points"),
+        CheckConstraint("pending + taken + lapsed + owed + written_off <= points", name="parts_within_points"),
         Index("ix_order_award_reversals_order", "program_id", "order_id"),
     )
 
@@ -99,5 +100,6 @@ class OrderAwardReversal(Row):
     points: Mapped[int]
     pending: Mapped[int]
     taken: Mapped[int]
+    lapsed: Mapped[int] = mapped_column(server_default="0")
     owed: Mapped[int]
     written_off: Mapped[int]

@@ -1,14 +1,14 @@
 """Wallets under lock, and everything decided about them that is still to be written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from loyalty.core import ids
 from loyalty.points import rules
+from loyalty.points.calendar import Calendar
 from loyalty.points.errors import NotEnoughPoints
-from loyalty.points.journal import Journal
 from loyalty.points.postings import EndedHold, Entry, Reversal
 from loyalty.points.rules import (
     Account,
@@ -21,11 +21,11 @@ from loyalty.points.rules import (
     Take,
     WalletKey,
 )
-from loyalty.points.shelf import Agenda, reborn
+from loyalty.points.shelf import reborn
 from loyalty.programs.policies import Clawback, ExpiredLot, LotDates, end_of_day
 
 
-class Book(Journal):
+class Book(Calendar):
     """Decides movements of wallets that the caller has locked. Nothing is stored until the book is posted.
 
     `occurred_at` is when a fact happened; its entry is recorded at `now`, or at the wallet's newest entry where that is
@@ -143,12 +143,13 @@ class Book(Journal):
 
     def capture(self, hold: Hold, *, points: int, source: Source) -> Entry:
         """Spend what a live hold has locked, in whole or part; the rest is released."""
+        in_order = sorted(hold.reservations, key=lambda own: self._rank(self.lots.get(own.lot_id)))
         entry = self._append(
             hold.wallet, Movement(EntryKind.CAPTURE, Account.HELD, Account.REDEEMED, points), source, self.now
         )
         left = points
         kept = []
-        for reservation in sorted(hold.reservations, key=lambda own: rules.first_expiring(self.lots.get(own.lot_id))):
+        for reservation in in_order:
             part = min(left, reservation.points)
             left -= part
             if part:
@@ -161,36 +162,33 @@ class Book(Journal):
         self.ended_holds.append(EndedHold(hold.id, points, entry.recorded_at, "captured"))
         return entry
 
-    def release(self, hold: Hold, *, source: Source, occurred_at: datetime, by: str = "released") -> None:
-        """Give a live hold's points back."""
-        self._free(hold, source, occurred_at)
-        self.ended_holds.append(EndedHold(hold.id, 0, occurred_at, by))
-
     def reverse(
         self, key: WalletKey, *, points: int, source: Source, occurred_at: datetime, earned_by: UUID, policy: Clawback
     ) -> Reversal:
         """Take back points that a source had earned.
 
-        First its own pending points; then by policy what is left of its own lots, then other free points,
-        first-expiring first; the rest is written off or owed. Held points are never touched.
+        First its own pending points; then by policy what is left of its own lots, what expired of them, and other free
+        points, first-expiring first; the rest is written off or owed. Held points are never touched.
         """
         own = self.lots.of_source(key, earned_by)
         pending = self._reverse_from(key, [lot for lot in own if lot.is_pending], points, source, occurred_at)
         if policy is Clawback.PENDING_ONLY:
             return Reversal(pending)
-        begun = [lot for lot in self.lots.of(key) if not lot.is_pending]
-        theirs = sorted(begun, key=lambda lot: (lot.source.id != earned_by, *rules.first_expiring(lot)))
-        taken = self._reverse_from(key, theirs, points - pending, source, occurred_at)
-        rest = points - pending - taken
+        left = points - pending
+        begun = sorted(self._begun(key), key=lambda lot: lot.source.id != earned_by)
+        own_free = sum(lot.free for lot in begun if lot.source.id == earned_by)
+        lapsed = self._reverse_lapsed(key, earned_by, max(0, left - own_free), source, occurred_at)
+        taken = self._reverse_from(key, begun, left - lapsed, source, occurred_at)
+        rest = left - taken - lapsed
         if rest == 0:
-            return Reversal(pending, taken)
+            return Reversal(pending, taken, lapsed)
         owing = Movement(EntryKind.REVERSE, Account.DEBT, Account.REVERSED, rest)
         entry = self._append(key, owing, source, occurred_at)
         if policy is Clawback.ALLOW_DEBT:
-            return Reversal(pending, taken, owed=rest)
+            return Reversal(pending, taken, lapsed, owed=rest)
         off = Movement(EntryKind.WRITE_OFF, Account.WRITTEN_OFF, Account.DEBT, rest)
         self._append(key, off, source, occurred_at, entry.id)
-        return Reversal(pending, taken, written_off=rest)
+        return Reversal(pending, taken, lapsed, written_off=rest)
 
     def extend(self, lot: Lot, *, expires_at: datetime, source: Source) -> None:
         """Move a lot's free points into a lot of the same origin with a later end."""
@@ -233,99 +231,51 @@ class Book(Journal):
             self._append(receiver, Movement(EntryKind.MERGE, Account.DEBT, Account.TRANSFERRED, owed), source, self.now)
             self._repay(receiver, source, self.now)
 
-    def catch_up(self, keys: Iterable[WalletKey]) -> None:
-        """Do what is due in these wallets by now, for who replays history; all of their dated lots must be known."""
-        for key in keys:
-            if self.wallets[key].is_due(self.now):
-                self.settle(key, self.live_holds.pop(key, []))
-
     def taken_by(self, entry: Entry) -> list[tuple[Lot, int]]:
         """Return which lots an entry of this book took points from, and how many."""
         return [(self.lots.get(take.lot_id), -take.points) for entry_id, take in self.takes if entry_id == entry.id]
-
-    def settle(self, key: WalletKey, holds: Iterable[Hold]) -> None:
-        """Do what time has caused in a wallet, in order of time: end holds, activate lots, expire lots.
-
-        All of its lots with points or dates, and its live holds, must be known. Afterwards `next_due_at` is exact.
-        """
-        now = max(self.now, self.wallets[key].last_at)
-        agenda = Agenda(self.lots.of(key), holds, self.wallets[key], self.rules.zone)
-        reached: datetime | None = None
-        while (due := agenda.take_until(now)) is not None:
-            at, what = due
-            reached = at if reached is None else max(reached, at)
-            if isinstance(what, Hold):
-                self.release(what, source=rules.hold_source(what.id), occurred_at=reached, by="expired")
-                agenda.add(self.lots.get(reservation.lot_id) for reservation in what.reservations)
-                continue
-            lot = self.lots.get(what.id)
-            if lot.is_pending:
-                self._activate_one(lot, reached)
-                agenda.add([self.lots.get(lot.id)])
-            elif lot.free > 0:
-                self._expire(lot, reached)
-        self.wallets[key] = replace(self.wallets[key], next_due_at=agenda.next_at)
 
     def _plan(self, key: WalletKey, points: int) -> list[Take]:
         wallet = self.wallets[key]
         if points > wallet.spendable:
             raise NotEnoughPoints(spendable=wallet.spendable, requested=points)
-        return rules.take_first_expiring(self.lots.of(key), points=points, at=max(self.now, wallet.last_at))
+        takes = rules.take_in_order([lot for lot in self._begun(key) if not self._is_over(lot)], points=points)
+        good = -sum(take.points for take in takes)
+        if good < points:
+            raise NotEnoughPoints(spendable=good, requested=points)
+        return takes
 
     def _reverse_from(
         self, key: WalletKey, lots: Sequence[Lot], points: int, source: Source, occurred_at: datetime
     ) -> int:
         """Take at most `points` from the free part of these lots, all pending or none; return how many."""
-        takes, left = [], points
-        for lot in lots:
-            part = min(lot.free, left)
-            if part > 0:
-                takes.append(Take(lot.id, -part))
-                left -= part
+        takes = rules.take_in_order(lots, points=points)
         if not takes:
             return 0
+        taken = -sum(take.points for take in takes)
         origin = Account.PENDING if lots[0].is_pending else Account.AVAILABLE
-        movement = Movement(EntryKind.REVERSE, origin, Account.REVERSED, points - left)
+        movement = Movement(EntryKind.REVERSE, origin, Account.REVERSED, taken)
         self._take(self._append(key, movement, source, occurred_at), takes)
+        return taken
+
+    def _reverse_lapsed(
+        self, key: WalletKey, earned_by: UUID, points: int, source: Source, occurred_at: datetime
+    ) -> int:
+        """Turn at most `points` that expired of a source's lots into reversed ones; return how many."""
+        left = points
+        for lapse in list(self.lapses.values()):
+            lot = self.lots.get(lapse.lot_id)
+            part = min(left, lapse.points)
+            if part == 0 or lot.wallet != key or lot.source.id != earned_by:
+                continue
+            back = Movement(EntryKind.REINSTATE, Account.EXPIRED, Account.AVAILABLE, part)
+            reinstated = self._append(key, back, source, occurred_at, lapse.entry_id)
+            out = Movement(EntryKind.REVERSE, Account.AVAILABLE, Account.REVERSED, part)
+            reversed_ = self._append(key, out, source, occurred_at)
+            self.takes += [(reinstated.id, Take(lot.id, part)), (reversed_.id, Take(lot.id, -part))]
+            self.lapses[lapse.entry_id] = replace(lapse, points=lapse.points - part)
+            left -= part
         return points - left
-
-    def _repay(self, key: WalletKey, source: Source, occurred_at: datetime) -> None:
-        """Let points that became spendable pay what is owed."""
-        wallet = self.wallets[key]
-        points = min(wallet.debt, wallet.available)
-        if points == 0:
-            return
-        # Whoever owes has nothing else available, so the points are those of lots that the book has just credited.
-        takes = rules.take_first_expiring(self.lots.of(key), points=points, at=None)
-        movement = Movement(EntryKind.REPAY, Account.AVAILABLE, Account.DEBT, points)
-        self._take(self._append(key, movement, source, occurred_at), takes)
-
-    def _free(self, hold: Hold, source: Source, occurred_at: datetime) -> None:
-        points = sum(reservation.points for reservation in hold.reservations)
-        if points == 0:
-            return
-        self._append(
-            hold.wallet, Movement(EntryKind.RELEASE, Account.HELD, Account.AVAILABLE, points), source, occurred_at
-        )
-        for reservation in hold.reservations:
-            lot = self.lots.get(reservation.lot_id)
-            self.lots.change(lot, reserved=lot.reserved - reservation.points)
-            self._note_due(hold.wallet, lot.ends_at(self.wallets[hold.wallet], self.rules.zone))
-        self._repay(hold.wallet, source, occurred_at)
-
-    def _activate_one(self, lot: Lot, at: datetime) -> None:
-        movement = Movement(EntryKind.ACTIVATE, Account.PENDING, Account.AVAILABLE, lot.remaining)
-        entry = self._append(lot.wallet, movement, lot.source, at)
-        self._start(lot, entry, from_=at)
-        self._repay(lot.wallet, lot.source, at)
-
-    def _expire(self, lot: Lot, at: datetime, *, kind: EntryKind = EntryKind.EXPIRE) -> None:
-        target = Account.EXPIRED if kind is EntryKind.EXPIRE else Account.FORFEITED
-        movement = Movement(kind, Account.AVAILABLE, target, lot.free)
-        self._take(self._append(lot.wallet, movement, lot.source, at), [Take(lot.id, -lot.free)])
-        if lot.idle is not None:
-            # It is over for good: what returns to it later does not live again with the wallet's next activity.
-            self.lots.change(self.lots.get(lot.id), expires_at=at, idle=None)
 
     def _active_at(self, lot: Lot) -> datetime:
         """Return when the wallet that a lot comes from was last active: its idleness goes with it."""
@@ -345,10 +295,6 @@ class Book(Journal):
             return self.rules.expiry.dates_from(now, self.rules.zone)
         last = now.astimezone(self.rules.zone).date() + timedelta(days=self.rules.grace_days)
         return LotDates(end_of_day(last, self.rules.zone))
-
-    def _is_over(self, lot: Lot) -> bool:
-        ends_at = lot.ends_at(self.wallets[lot.wallet], self.rules.zone)
-        return ends_at is not None and ends_at <= max(self.now, self.wallets[lot.wallet].last_at)
 
     def _grant(
         self,
@@ -381,11 +327,3 @@ class Book(Journal):
                 idle=dates.idle,
             )
         )
-
-    def _start(self, lot: Lot, entry: Entry, *, from_: datetime) -> None:
-        """Let a pending lot be spendable; one that waited for an event has its dates counted from there."""
-        if lot.activates_at is None and lot.expires_at is None and lot.idle is None:
-            dates = self.rules.expiry.dates_from(from_, self.rules.zone)
-            lot = self.lots.change(lot, activates_at=from_, expires_at=dates.expires_at, idle=dates.idle)
-        lot = self.lots.change(lot, activated_at=entry.recorded_at)
-        self._note_due(lot.wallet, lot.ends_at(self.wallets[lot.wallet], self.rules.zone))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from loyalty.core import ids
 from loyalty.points import rules
-from loyalty.points.postings import EndedHold, Entry
+from loyalty.points.postings import EndedHold, Entry, Lapse
 from loyalty.points.rules import EntryKind, Hold, Lot, Movement, Source, Take, Wallet, WalletKey, earlier
 from loyalty.points.shelf import Shelf
 from loyalty.programs.rules import ProgramRules
@@ -28,6 +28,7 @@ class Journal:
         self.ended_holds: list[EndedHold] = []
         self.live_holds: dict[WalletKey, list[Hold]] = {}
         self.lots = Shelf()
+        self.lapses: dict[UUID, Lapse] = {}
 
     @property
     def moved(self) -> list[tuple[Wallet, Wallet]]:
@@ -36,8 +37,7 @@ class Journal:
 
     def _put(self, lot: Lot) -> None:
         self.lots.put(lot)
-        ends_at = lot.ends_at(self.wallets[lot.wallet], self.rules.zone)
-        self._note_due(lot.wallet, lot.activates_at if lot.is_pending else ends_at)
+        self._note_due(lot.wallet, lot.activates_at if lot.is_pending else self._ends_at(lot))
 
     def _take(self, entry: Entry, takes: Iterable[Take]) -> None:
         for take in takes:
@@ -45,7 +45,11 @@ class Journal:
             self.lots.change(lot, remaining=lot.remaining + take.points)
             self.takes.append((entry.id, take))
             if take.points > 0:
-                self._note_due(lot.wallet, lot.ends_at(self.wallets[lot.wallet], self.rules.zone))
+                self._note_due(lot.wallet, self._ends_at(lot))
+
+    def _ends_at(self, lot: Lot) -> datetime | None:
+        """Return when a lot ends as things stand."""
+        return lot.ends_at(self.wallets[lot.wallet], self.rules.zone)
 
     def _note_due(self, key: WalletKey, instant: datetime | None) -> None:
         wallet = self.wallets[key]

@@ -4,23 +4,51 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, SmallInteger, Uuid, bindparam, func, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Date,
+    DateTime,
+    SmallInteger,
+    Uuid,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from loyalty.core.db import insert_rows
 from loyalty.points import models
 from loyalty.points.errors import HoldNotFound
-from loyalty.points.postings import EndedHold
-from loyalty.points.rules import EntryKind, Hold, Lot, Reservation, Source, SourceKind, Take, WalletKey
+from loyalty.points.postings import EndedHold, Lapse
+from loyalty.points.rules import EntryKind, Hold, Lot, Reservation, Source, SourceKind, Take, Wallet, WalletKey
 from loyalty.programs.policies import Period
 
 
-async def list_spendable_lots(session: AsyncSession, key: WalletKey, *, points: int, at: datetime) -> list[Lot]:
-    """Return the first-expiring lots that together cover `points`, or all there are."""
-    lot = models.Lot
+async def list_spendable_lots(
+    session: AsyncSession, wallet: Wallet, *, points: int, at: datetime, zone: ZoneInfo
+) -> list[Lot]:
+    """Return lots among which the first-expiring ones are that cover `points`, or all there are.
+
+    Of lots that end by idleness after the same period, the one idle since an earlier day ends first.
+    """
+    lot, key = models.Lot, wallet.key
     free = lot.remaining - lot.reserved
-    before = func.sum(free).over(order_by=(lot.expires_at.asc().nulls_last(), lot.id)) - free
+    period = (lot.idle_days, lot.idle_months)
+    began_at = func.coalesce(lot.activates_at, lot.earned_at)
+    idle_since = cast(
+        func.timezone(zone.key, func.greatest(began_at, literal(wallet.active_at, DateTime(timezone=True)))), Date
+    )
+    idle_first = case(((lot.idle_days > 0) | (lot.idle_months > 0), idle_since))
+    before = func.sum(free).over(partition_by=period, order_by=(lot.expires_at, idle_first, lot.id)) - free
     candidates = (
         select(*_LOT_COLUMNS, before.label("before"))
         .where(*_of(lot, key), lot.remaining > 0, lot.activated_at.is_not(None))
@@ -41,6 +69,24 @@ async def list_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[
             lot.member_id.in_({key.member_id for key in keys}),
             lot.unit.in_({key.unit for key in keys}),
             lot.remaining > 0,
+        )
+        .order_by(lot.id)
+    )
+    lots = [_lot(row) for row in found]
+    return [lot for lot in lots if lot.wallet in keys]
+
+
+async def list_spent_idle_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
+    """Return the lots of these wallets of one program that have no points left and still would end by idleness."""
+    lot = models.Lot
+    found = await session.execute(
+        select(*_LOT_COLUMNS)
+        .where(
+            lot.program_id == next(iter(keys)).program_id,
+            lot.member_id.in_({key.member_id for key in keys}),
+            lot.unit.in_({key.unit for key in keys}),
+            lot.remaining == 0,
+            (lot.idle_days > 0) | (lot.idle_months > 0),
         )
         .order_by(lot.id)
     )
@@ -297,20 +343,32 @@ async def find_live_hold(session: AsyncSession, *, program_id: UUID, hold_id: UU
     return next(iter(await _holds(session, program_id, list(found))), None)
 
 
-async def list_expired(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> int:
-    """Return how many points of a lot have expired."""
-    allocation, entry = models.Allocation, models.Entry
-    found = await session.execute(
-        select(func.coalesce(-func.sum(allocation.points), 0))
-        .join(entry, (entry.program_id == allocation.program_id) & (entry.id == allocation.entry_id))
+async def list_lapses(session: AsyncSession, *, program_id: UUID, lot_ids: Collection[UUID]) -> list[Lapse]:
+    """Return what has expired of lots and was not given back since, oldest first."""
+    allocation, expired, back = models.Allocation, models.Entry, aliased(models.Entry)
+    returned = (
+        select(func.coalesce(func.sum(back.points), 0))
         .where(
-            allocation.program_id == program_id,
-            allocation.lot_id == lot_id,
-            entry.program_id == program_id,
-            entry.kind == str(EntryKind.EXPIRE),
+            back.program_id == program_id,
+            back.member_id == expired.member_id,
+            back.unit == expired.unit,
+            back.corrects_id == expired.id,
+            back.kind == str(EntryKind.REINSTATE),
         )
+        .scalar_subquery()
     )
-    return int(found.scalar_one())
+    found = await session.execute(
+        select(expired.id, allocation.lot_id, expired.points - returned)
+        .join(allocation, (allocation.program_id == expired.program_id) & (allocation.entry_id == expired.id))
+        .where(
+            expired.program_id == program_id,
+            expired.kind == str(EntryKind.EXPIRE),
+            allocation.program_id == program_id,
+            allocation.lot_id.in_(list(lot_ids)),
+        )
+        .order_by(expired.id)
+    )
+    return [lapse for lapse in (Lapse(row[0], row[1], int(row[2])) for row in found) if lapse.points > 0]
 
 
 async def page_lots(session: AsyncSession, key: WalletKey, *, before: UUID | None, limit: int) -> list[Lot]:

@@ -121,6 +121,13 @@ class Lot(Row):
             postgresql_where=text("remaining > 0"),
         ),
         Index("ix_lots_source", "program_id", "source_id"),
+        Index(
+            "ix_lots_spent_idle",
+            "program_id",
+            "member_id",
+            "unit",
+            postgresql_where=text("remaining = 0 AND (idle_days > 0 OR idle_months > 0)"),
+        ),
         {"postgresql_with": {"fillfactor": 80}},
     )
 

@@ -1,4 +1,4 @@
-"""What a book decides: entries, holds that end, and what a clawback came to."""
+"""What a book decides: entries, holds that end, and what a clawback came to; and what it must know of the past."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,10 +34,23 @@ class EndedHold:
 
 
 @dataclass(frozen=True)
+class Lapse:
+    """Points of a lot that expired by an entry and were not given back since."""
+
+    entry_id: UUID
+    lot_id: UUID
+    points: int
+
+
+@dataclass(frozen=True)
 class Reversal:
-    """What a clawback took: pending points cancelled, points taken from lots, what is owed and what was written off."""
+    """What a clawback took: pending points cancelled, points taken from lots, what is owed and what was written off.
+
+    `lapsed` of them had expired before, and cost the wallet nothing more.
+    """
 
     pending: int = 0
     taken: int = 0
+    lapsed: int = 0
     owed: int = 0
     written_off: int = 0

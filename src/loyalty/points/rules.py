@@ -152,10 +152,6 @@ class Lot:
     def waits_for_event(self) -> bool:
         return self.is_pending and self.activates_at is None
 
-    def spendable_at(self, instant: datetime | None) -> bool:
-        ended = instant is not None and self.expires_at is not None and self.expires_at <= instant
-        return not self.is_pending and not ended
-
     def ends_at(self, wallet: Wallet, zone: ZoneInfo) -> datetime | None:
         """Return when the lot expires as things stand; idleness counts from its beginning or any activity since."""
         if self.idle is not None:
@@ -219,24 +215,21 @@ def move(wallet: Wallet, movement: Movement, *, at: datetime) -> Wallet:
     return changed
 
 
-def take_first_expiring(lots: Iterable[Lot], *, points: int, at: datetime | None) -> list[Take]:
-    """Take points from the lots that expire first, never-expiring ones last, ties by id.
-
-    What is expired at `at` is not touched; without it, every lot that has begun is good.
-    Raises NotEnoughPoints when the free points of spendable lots do not suffice.
-    """
+def take_in_order(lots: Iterable[Lot], *, points: int) -> list[Take]:
+    """Take at most so many points from the free part of these lots, the first first."""
     takes: list[Take] = []
     wanted = points
-    for lot in sorted(lots, key=first_expiring):
-        if wanted == 0:
-            break
-        part = min(lot.free, wanted) if lot.spendable_at(at) else 0
+    for lot in lots:
+        part = min(lot.free, wanted)
         if part > 0:
             takes.append(Take(lot.id, -part))
             wanted -= part
-    if wanted:
-        raise NotEnoughPoints(spendable=points - wanted, requested=points)
     return takes
+
+
+def first_expiring(lot: Lot, ends_at: datetime | None) -> tuple[bool, float, UUID]:
+    """Rank lots: those that end first come first, never-ending ones last, ties by id."""
+    return (ends_at is None, ends_at.timestamp() if ends_at else 0.0, lot.id)
 
 
 def earlier(one: datetime | None, other: datetime | None) -> datetime | None:
@@ -251,10 +244,6 @@ def _deltas(movement: Movement) -> dict[Account, int]:
     """Debt is kept as what is owed, so points that reach it make it smaller."""
     signed = {movement.source: -movement.points, movement.target: movement.points}
     return {account: -delta if account is Account.DEBT else delta for account, delta in signed.items()}
-
-
-def first_expiring(lot: Lot) -> tuple[bool, float, UUID]:
-    return (lot.expires_at is None, lot.expires_at.timestamp() if lot.expires_at else 0.0, lot.id)
 
 
 def hold_source(hold_id: UUID) -> Source:

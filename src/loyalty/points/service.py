@@ -12,7 +12,7 @@ from loyalty.outbox.rules import Event
 from loyalty.points import lot_queries, models, queries, verification
 from loyalty.points.book import Book
 from loyalty.points.errors import LotNotFound, MemberHasLiveHolds
-from loyalty.points.postings import Entry
+from loyalty.points.postings import Entry, Lapse
 from loyalty.points.rules import Account, EntryKind, Hold, Lot, Source, SourceKind, Wallet, WalletKey
 from loyalty.points.shelf import expiring, starting
 from loyalty.points.verification import Difference
@@ -84,6 +84,7 @@ async def open_book(session: AsyncSession, *, program: Program, keys: Collection
     due = [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]
     if not due:
         return book
+    await _load_dated(session, book, due)
     await _settle(session, book, due)
     await post(session, book)
     return Book(book.wallets.values(), now=now, rules=program.rules)
@@ -98,7 +99,7 @@ async def load(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -
 async def know_due(session: AsyncSession, book: Book) -> None:
     """Let a book that moves along time know what may become due on its way."""
     if dated := [key for key, wallet in book.wallets.items() if wallet.next_due_at is not None]:
-        await load(session, book, dated)
+        await _load_dated(session, book, dated)
         for hold in await lot_queries.list_live_holds(session, dated):
             book.live_holds.setdefault(hold.wallet, []).append(hold)
 
@@ -171,9 +172,9 @@ async def get_lot(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> L
     return found[0]
 
 
-async def expired_points(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> int:
-    """Return how many points of a lot have expired."""
-    return await lot_queries.list_expired(session, program_id=program_id, lot_id=lot_id)
+async def lapses(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> list[Lapse]:
+    """Return what has expired of a lot and was not given back since, oldest first."""
+    return await lot_queries.list_lapses(session, program_id=program_id, lot_ids=[lot_id])
 
 
 async def lots(
@@ -190,9 +191,13 @@ async def lots(
 
 
 async def load_source(session: AsyncSession, book: Book, *, source_id: UUID) -> None:
-    """Let a book know all lots that a source has made, in whatever wallet."""
+    """Let a book know all lots that a source has made, in whatever wallet, and what expired of them."""
     program_id = next(iter(book.wallets)).program_id
-    book.lots.know(await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id))
+    found = await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id)
+    book.lots.know(found)
+    if any(lot.expires_at is not None for lot in found):
+        expired = await lot_queries.list_lapses(session, program_id=program_id, lot_ids=[lot.id for lot in found])
+        book.lapses.update((lapse.entry_id, lapse) for lapse in expired)
 
 
 async def merge(
@@ -283,27 +288,32 @@ async def next_due(session: AsyncSession, *, program_id: UUID) -> datetime | Non
     return await queries.find_next_due(session, program_id=program_id)
 
 
-async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey], *, only_due: bool = False) -> None:
+async def _load_dated(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
+    """Let a book know all lots of these wallets that time may yet change."""
     await load(session, book, keys)
+    book.lots.know(await lot_queries.list_spent_idle_lots(session, keys))
+
+
+async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
     holds = await lot_queries.list_live_holds(session, keys)
     for key in keys:
-        if only_due and not book.wallets[key].is_due(max(book.now, book.wallets[key].last_at)):
-            continue
         book.settle(key, [hold for hold in holds if hold.wallet == key])
 
 
 async def _load_spendable(session: AsyncSession, book: Book, *, key: WalletKey, points: int) -> None:
-    at = max(book.now, book.wallets[key].last_at)
-    book.lots.know(await lot_queries.list_spendable_lots(session, key, points=points, at=at))
+    wallet = book.wallets[key]
+    at = max(book.now, wallet.last_at)
+    found = await lot_queries.list_spendable_lots(session, wallet, points=points, at=at, zone=book.rules.zone)
+    book.lots.know(found)
 
 
 async def wallets(session: AsyncSession, *, program: Program, member_id: UUID, now: datetime) -> list[View]:
     """Return a member's wallets as they stand now, with what is due but not yet written; nothing is written here."""
     found = await queries.list_wallets(session, program_id=program.id, member_ids=[member_id])
     book = Book(found, now=now, rules=program.rules)
-    dated = [wallet.key for wallet in found if wallet.next_due_at is not None]
-    if dated:
-        await _settle(session, book, dated, only_due=True)
+    await load(session, book, [wallet.key for wallet in found if wallet.next_due_at is not None])
+    if due := [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]:
+        await _settle(session, book, due)
     zone = program.rules.zone
     return [
         View(wallet, expiring(book.lots.of(key), wallet, zone), starting(book.lots.of(key)))

@@ -67,12 +67,17 @@ class Agenda:
         self.add(lots)
 
     def add(self, lots: Iterable[Lot]) -> None:
-        """Put down when these lots begin, or when what is free of them ends."""
+        """Put down when these lots begin, or when what is free of them ends.
+
+        Lots that end by idleness are over at their end even with nothing free: what returns later finds them so.
+        """
         for lot in lots:
             if lot.is_pending:
                 if lot.activates_at is not None and lot.remaining > 0:
                     self._push(lot.activates_at, 1, lot)
-            elif lot.free > 0 and (ends_at := lot.ends_at(self._wallet, self._zone)) is not None:
+                continue
+            ends_at = lot.ends_at(self._wallet, self._zone)
+            if ends_at is not None and (lot.free > 0 or lot.idle is not None):
                 self._push(ends_at, 2, lot)
 
     def take_until(self, now: datetime) -> tuple[datetime, Hold | Lot] | None:

@@ -81,11 +81,13 @@ class ActivationIn(CrossChecked):
 
 
 class ProgramPatch(Body):
-    """What is not named stays. Orders already counted keep what they were counted by, lots their dates."""
+    """What is not named stays. Orders already counted keep what they were counted by, lots their dates.
+
+    The time zone is for good: the days on which points expire and the months of the books are cut by it.
+    """
 
     name: Name | None = None
     currencies: Currencies | None = None
-    time_zone: TimeZone | None = None
     unit: Unit | None = None
     late_order_days: Annotated[int, Field(ge=0, le=365, strict=True)] | None = None
     expiry: ExpiryIn | None = None

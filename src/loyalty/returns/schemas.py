@@ -95,13 +95,15 @@ class ReturnedLineOut(msgspec.Struct):
 class ReversalOut(msgspec.Struct):
     """What one rule had given too much: `points` in all.
 
-    `pending` were not spendable yet, `taken` came out of the wallet, `owed` became debt, `written_off` was let go.
+    `pending` were not spendable yet, `taken` came out of the wallet, `lapsed` had expired before, `owed` became debt,
+    `written_off` was let go.
     """
 
     rule_id: str
     points: int
     pending: int
     taken: int
+    lapsed: int
     owed: int
     written_off: int
 
@@ -139,9 +141,19 @@ def return_out(view: View) -> ReturnOut:
         lines=[
             ReturnedLineOut(line.line, line.quantity, MoneyOut(line.total_minor, view.currency)) for line in view.lines
         ],
-        points_reversed=sum(row.pending + row.taken + row.owed + row.written_off for row in view.reversals),
+        points_reversed=sum(
+            row.pending + row.taken + row.lapsed + row.owed + row.written_off for row in view.reversals
+        ),
         reversals=[
-            ReversalOut(ids.public("rul", row.rule_id), row.points, row.pending, row.taken, row.owed, row.written_off)
+            ReversalOut(
+                rule_id=ids.public("rul", row.rule_id),
+                points=row.points,
+                pending=row.pending,
+                taken=row.taken,
+                lapsed=row.lapsed,
+                owed=row.owed,
+                written_off=row.written_off,
+            )
             for row in view.reversals
         ],
         entries=[entry_out(entry) for entry in view.entries],

@@ -151,6 +151,7 @@ async def _reverse(
         return
     keys = {owed.unit: WalletKey(program.id, order.customer_id, owed.unit) for owed in excess}
     book = await points.open_book(session, program=program, keys=list(keys.values()), now=now)
+    await points.load_source(session, book, source_id=order.id)
     await points.load(session, book, list(keys.values()))
     taken: list[tuple[Excess, Reversal]] = []
     for owed in excess:
