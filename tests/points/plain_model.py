@@ -66,11 +66,16 @@ class Lapse:
 
 @dataclass(eq=False)
 class Member:
-    """`waits_for_order`: a referral of this friend waits for a first paid order, and would pay `advocate` too."""
+    """`waits_for_order`: a referral of this friend waits for a first paid order, and would pay `advocate` too.
+
+    Of two bindings the one made first is the one `bound` first. Who was merged has an `heir`.
+    """
 
     enrolled_at: datetime
     advocate: "Member | None"
     waits_for_order: bool
+    bound: tuple[datetime, int]
+    heir: "Member | None" = None
     id: str = ""
     customer_id: str = ""
     code: str = ""
@@ -82,6 +87,11 @@ class Member:
     lots: list[Lot] = field(default_factory=list)
     lapses: list[Lapse] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
+
+    @property
+    def stands(self) -> "Member":
+        """Who stands for this member now."""
+        return self if self.heir is None else self.heir.stands
 
     @property
     def pending(self) -> int:
@@ -98,6 +108,9 @@ class Member:
     @property
     def spendable(self) -> int:
         return max(0, self.available - self.debt)
+
+    def close(self) -> None:
+        self.closed, self.may_earn, self.may_burn = True, False, False
 
     @property
     def version(self) -> int:
@@ -182,12 +195,14 @@ class Program:
         self.holds: list[Hold] = []
 
     def enrol(self, advocate: Member | None) -> Member:
+        advocate = advocate and advocate.stands
         bound = advocate is not None and advocate.may_earn and advocate.may_burn
-        self.members.append(Member(self.now, advocate if bound else None, bound))
+        self.members.append(Member(self.now, advocate if bound else None, bound, (self.now, len(self.members))))
         return self.members[-1]
 
     def order(self, buyer: Member | None, lines: list[Line], *, paid: bool, at: datetime) -> tuple[Order, bool]:
         """Place an order, now or some time ago; also tell whether it completed a referral."""
+        buyer = buyer and buyer.stands
         order = Order(lines, buyer, paid, at)
         self.orders.append(order)
         if buyer is not None and buyer.may_earn and buyer.enrolled_at <= at:
@@ -344,6 +359,8 @@ class Program:
                 self.move(own, "forfeit", "available", "forfeited", part)
                 lot.remaining -= part
         self.repay(own, self.now)
+        if own.heir is not None:
+            self.hand_over(own, own.stands)
 
     def hold(self, own: Member, points: int, seconds: int) -> Hold:
         if not own.may_burn:
@@ -403,6 +420,7 @@ class Program:
     def adjust(self, own: Member, points: int, begins_at: datetime | None, ends_at: datetime | None) -> object:
         """Give points by hand, or take some; return what they are credited for."""
         adjustment = object()
+        refuse_merged(own)
         begins_in_the_past = begins_at is not None and begins_at <= self.now
         if begins_in_the_past or (ends_at is not None and ends_at <= (begins_at or self.now)):
             raise Refused("dates_out_of_order", 400)
@@ -413,6 +431,7 @@ class Program:
         return adjustment
 
     def extend(self, own: Member, lot: Lot, ends_at: datetime) -> None:
+        refuse_merged(own)
         if lot.pending or lot.free == 0 or not lot.ends_some_day:
             raise Refused("lot_has_nothing_to_extend")
         ends_now = self.end(own, lot)
@@ -425,6 +444,7 @@ class Program:
         own.lots.append(Lot(lot.source, points, points, begins_at=self.now, expires_at=ends_at))
 
     def reinstate(self, own: Member, lot: Lot, ends_at: datetime) -> None:
+        refuse_merged(own)
         lapses = [lapse for lapse in own.lapses if lapse.lot is lot and lapse.points]
         if not lapses:
             raise Refused("lot_has_nothing_expired")
@@ -438,6 +458,7 @@ class Program:
         """Give points to another member: each part keeps its end, and how long it was idle goes with it."""
         if giver is receiver:
             raise Refused("transfer_to_oneself", 400)
+        refuse_merged(giver, receiver)
         if not giver.may_burn:
             raise Refused("member_may_not_burn")
         if receiver.closed:
@@ -445,9 +466,55 @@ class Program:
         takes = self.spend(giver, points, "transfer", "transferred")
         self.move(receiver, "transfer", "transferred", "available", points)
         for lot, part in takes:
-            since = max(instant for instant in (lot.begins_at, giver.active_at) if instant is not None)
+            since = self.idle_since(giver, lot)
             receiver.lots.append(Lot(lot.source, part, part, begins_at=since, expires_at=lot.expires_at, idle=lot.idle))
         self.repay(receiver, self.now)
+
+    def merge(self, giver: Member, receiver: Member) -> None:
+        """Make two members one: orders, points and debt, whom they referred, and the first of who referred them."""
+        if giver is receiver:
+            raise Refused("merge_into_oneself", 400)
+        refuse_merged(giver, receiver)
+        if receiver.closed:
+            raise Refused("member_closed")
+        bindings = sorted((own for own in (giver, receiver) if own.advocate is not None), key=lambda own: own.bound)
+        kept = next((own for own in bindings if own.advocate not in (giver, receiver)), None)
+        above = kept and kept.advocate
+        while above is not None:
+            if above in (giver, receiver):
+                raise Refused("merge_would_make_a_cycle")
+            above = above.advocate
+        if giver.held:
+            raise Refused("member_has_live_holds")
+        bond = (None, False, receiver.bound) if kept is None else (kept.advocate, kept.waits_for_order, kept.bound)
+        receiver.advocate, receiver.waits_for_order, receiver.bound = bond
+        giver.advocate, giver.waits_for_order = None, False
+        for own in self.members:
+            own.advocate = receiver if own.advocate is giver else own.advocate
+        for order in self.orders:
+            order.buyer = receiver if order.buyer is giver else order.buyer
+        giver.close()
+        giver.heir = receiver
+        self.hand_over(giver, receiver)
+
+    def hand_over(self, giver: Member, receiver: Member) -> None:
+        for account in ("pending", "available"):
+            lots = [lot for lot in giver.lots if lot.free and lot.pending is (account == "pending")]
+            if lots:
+                points = sum(lot.free for lot in lots)
+                self.move(giver, "merge", account, "transferred", points)
+                self.move(receiver, "merge", "transferred", account, points)
+            for lot, part in take(lots, giver.pending + giver.available):
+                since = lot.begins_at if lot.pending else self.idle_since(giver, lot)
+                moved = Lot(lot.source, part, part, pending=lot.pending, begins_at=since)
+                moved.expires_at, moved.idle = lot.expires_at, lot.idle
+                receiver.lots.append(moved)
+            self.repay(receiver, self.now)
+        if giver.debt:
+            owed = giver.debt
+            self.move(giver, "merge", "transferred", "debt", owed)
+            self.move(receiver, "merge", "debt", "transferred", owed)
+            self.repay(receiver, self.now)
 
     def spend(self, own: Member, points: int, kind: str = "spend", to: str = "redeemed") -> list[tuple[Lot, int]]:
         if points > own.spendable:
@@ -546,6 +613,9 @@ class Program:
         last = self.local_day(max(own.active_at or lot.begins_at, lot.begins_at))
         return end_of(later(last, *lot.idle), self.zone)
 
+    def idle_since(self, own: Member, lot: Lot) -> datetime:
+        return max(instant for instant in (lot.begins_at, own.active_at) if instant is not None)
+
     def is_over(self, own: Member, lot: Lot) -> bool:
         ends_at = self.end(own, lot)
         return ends_at is not None and ends_at <= self.now
@@ -584,6 +654,11 @@ class Program:
 def earnings(cents: int) -> list[int]:
     """What the two rules give: a point for each euro, and one for each three, to the nearest."""
     return [cents // 100, (cents + 150) // 300]
+
+
+def refuse_merged(*members: Member) -> None:
+    if any(own.heir for own in members):
+        raise Refused("member_already_merged")
 
 
 def is_waiting(lot: Lot, order: Order) -> bool:

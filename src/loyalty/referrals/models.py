@@ -34,7 +34,10 @@ class ReferralCampaign(Row):
 
 
 class ReferralCode(Row):
-    """A member's code, stored folded. A retired one stays as a tombstone, so that it never becomes another member's."""
+    """A member's code, stored folded. A retired one stays as a tombstone, so that it never becomes another member's.
+
+    After a merge it belongs to another than it was `issued_to`.
+    """
 
     __tablename__ = "referral_codes"
     __table_args__ = (
@@ -48,11 +51,13 @@ class ReferralCode(Row):
             postgresql_where=text("is_primary AND retired_at IS NULL"),
         ),
         Index("ix_referral_codes_member", "program_id", "member_id"),
+        Index("ix_referral_codes_issued_to", "program_id", "issued_to"),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(primary_key=True)
     member_id: Mapped[UUID]
+    issued_to: Mapped[UUID]
     kind: Mapped[str]
     is_primary: Mapped[bool]
     created_at: Mapped[datetime]

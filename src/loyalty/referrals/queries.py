@@ -43,6 +43,7 @@ async def insert_code(
             program_id=program_id,
             code=code,
             member_id=member_id,
+            issued_to=member_id,
             kind=str(kind),
             is_primary=True,
             created_at=now,
@@ -63,6 +64,7 @@ async def insert_codes(session: AsyncSession, *, program_id: UUID, codes: Sequen
                 "program_id": program_id,
                 "code": code,
                 "member_id": member_id,
+                "issued_to": member_id,
                 "kind": str(CodeKind.GENERATED),
                 "is_primary": True,
                 "created_at": at,
@@ -103,10 +105,11 @@ async def list_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID
 
 
 async def get_first_code(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> str:
+    """Return the code that a member got on joining, whosever it has become by a merge."""
     code = models.ReferralCode
     found = await session.execute(
         select(code.code)
-        .where(code.program_id == program_id, code.member_id == member_id, code.kind == str(CodeKind.GENERATED))
+        .where(code.program_id == program_id, code.issued_to == member_id, code.kind == str(CodeKind.GENERATED))
         .order_by(code.created_at, code.code)
         .limit(1)
     )

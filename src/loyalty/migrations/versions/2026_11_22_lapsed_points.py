@@ -1,4 +1,4 @@
-"""What a return finds expired already, and lots that are spent but may still be over by idleness."""
+"""What a return finds expired already, lots that are spent but may be over by idleness, and to whom codes were given."""
 
 from collections.abc import Sequence
 
@@ -18,6 +18,10 @@ def upgrade() -> None:
     op.add_column(_REVERSALS, sa.Column("lapsed", sa.BigInteger(), server_default="0", nullable=False))
     op.drop_constraint(op.f(_PARTS), _REVERSALS, type_="check")
     op.create_check_constraint(op.f(_PARTS), _REVERSALS, "pending + taken + lapsed + owed + written_off <= points")
+    op.add_column("referral_codes", sa.Column("issued_to", sa.Uuid(), nullable=True))
+    op.execute("UPDATE referral_codes SET issued_to = member_id")
+    op.alter_column("referral_codes", "issued_to", nullable=False)
+    op.create_index("ix_referral_codes_issued_to", "referral_codes", ["program_id", "issued_to"])
     op.create_index(
         "ix_lots_spent_idle",
         "lots",
@@ -28,6 +32,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_lots_spent_idle", table_name="lots")
+    op.drop_index("ix_referral_codes_issued_to", table_name="referral_codes")
+    op.drop_column("referral_codes", "issued_to")
     op.drop_constraint(op.f(_PARTS), _REVERSALS, type_="check")
     op.drop_column(_REVERSALS, "lapsed")
     op.create_check_constraint(op.f(_PARTS), _REVERSALS, "pending + taken + owed + written_off <= points")
