@@ -48,7 +48,7 @@ def database_url(server_url: str) -> Iterator[str]:
     url = f"{server_url.rpartition('/')[0]}/{name}"
     migrate.upgrade(url)
     yield url
-    asyncio.run(_run(admin, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(_drop(admin, name))
 
 
 @pytest.fixture(scope="session")
@@ -126,3 +126,13 @@ async def _run(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def _drop(url: str, name: str) -> None:
+    """Drop a database, also one that a vacuum of the server's own is just leaving."""
+    for _ in range(10):
+        try:
+            return await _run(url, f"DROP DATABASE {name} WITH (FORCE)")
+        except asyncpg.ObjectInUseError:
+            await asyncio.sleep(1)
+    return await _run(url, f"DROP DATABASE {name} WITH (FORCE)")

@@ -11,8 +11,7 @@ from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.plugins.pydantic import PydanticPlugin
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now
 from loyalty.access.passwords import Passwords
@@ -20,8 +19,8 @@ from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.books.routes import BookRoutes
 from loyalty.checkout.routes import OrderRoutes
-from loyalty.core import migrate
-from loyalty.core.db import Sessions, create_engine, create_sessions
+from loyalty.core import clock, migrate, readiness
+from loyalty.core.db import Sessions, create_engine, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
 from loyalty.core.problems import EXCEPTION_HANDLERS
 from loyalty.core.reference import OwnPagesOnly, ReferenceRoutes, reference_files
@@ -96,20 +95,12 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-class SchemaOutOfDate(Unavailable):
-    """The database has not this release's schema; run `loyalty migrate`."""
-
-
 @get("/health/ready", operation_id="get_readiness", tags=["Health"], security=[], include_in_schema=False)
 async def ready(session: Session, state: State) -> dict[str, str]:
-    """Say that the database answers, and has the schema of this release."""
-    try:
-        version = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
-    except ProgrammingError as error:
-        raise SchemaOutOfDate from error
-    if version != state.schema:
-        raise SchemaOutOfDate
-    return {"status": "ready", "schema": str(version)}
+    """Say that the database answers, keeps what it confirms, tells the same time, and has this release's schema."""
+    await readiness.check_database(session, clock=clock.now)
+    await readiness.check_schema(session, expected=state.schema)
+    return {"status": "ready", "schema": state.schema}
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -120,7 +111,7 @@ def create_app(settings: Settings) -> Litestar:
     @asynccontextmanager
     async def running(application: Litestar) -> AsyncIterator[None]:
         try:
-            await _warn_of_superuser(application.state.sessions)
+            await _check_database(application.state.sessions)
             yield
         finally:
             passwords.close()
@@ -143,6 +134,7 @@ def create_app(settings: Settings) -> Litestar:
             {
                 "settings": settings,
                 "sessions": create_sessions(engine),
+                "snapshots": create_snapshots(engine),
                 "keyring": Keyring(settings),
                 "passwords": passwords,
                 "schema": migrate.head(),
@@ -155,15 +147,17 @@ def create_app(settings: Settings) -> Litestar:
     )
 
 
-async def _warn_of_superuser(sessions: Sessions) -> None:
-    """Say that append-only rights do not bind a superuser; a database that is not there says so itself."""
+async def _check_database(sessions: Sessions) -> None:
+    """Do not start on a database that forgets or lives in another time; one that is not there says so itself."""
     try:
         async with sessions() as session:
-            superuser = (
-                await session.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
-            ).scalar_one()
+            await readiness.check_database(session, clock=clock.now)
+            superuser = await readiness.is_superuser(session)
     except (DBAPIError, OSError):
         return
+    except Unavailable as refusal:
+        _log.critical("not starting: %s %s", refusal, vars(refusal))
+        raise
     if superuser:
         _log.warning("connected as a superuser: the ledger's append-only rights do not hold for this role")
 

@@ -18,6 +18,7 @@ from loyalty.core.idempotency import Call, Claim
 from loyalty.core.paging import Page
 from loyalty.members import merging
 from loyalty.members import service as members
+from loyalty.members.errors import MemberAlreadyMerged
 from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.book import Book
@@ -59,7 +60,12 @@ async def apply(
     """Give or take points by hand; return the adjustment, and whether it is new or was there under its external id."""
     own_id = adjustment_id or ids.new()
     await members.standing(session, program_id=program.id, member_id=asked.wallet.member_id)
-    await merging.refuse_merged(session, program_id=program.id, member_ids=[asked.wallet.member_id])
+    try:
+        await merging.refuse_merged(session, program_id=program.id, member_ids=[asked.wallet.member_id])
+    except MemberAlreadyMerged:
+        if there := await _recorded(session, asked):
+            return there, False
+        raise
     book = await points.open_book(session, program=program, keys=[asked.wallet], now=now)
     there = await _record(session, asked, adjustment_id=own_id, now=now)
     if there is not None:
@@ -174,12 +180,19 @@ async def _record(session: AsyncSession, asked: Asked, *, adjustment_id: UUID, n
     """Record an adjustment; return the one that is there under its external id, if it says the same."""
     if await queries.insert_adjustment(session, asked, adjustment_id=adjustment_id, now=now):
         return None
+    return await _recorded(session, asked)
+
+
+async def _recorded(session: AsyncSession, asked: Asked) -> UUID | None:
+    """Return the adjustment that is there under an external id, if any; it must say the same."""
+    if asked.external_id is None:
+        return None
     there = await queries.find_by_external_id(
-        session, program_id=asked.wallet.program_id, external_id=str(asked.external_id)
+        session, program_id=asked.wallet.program_id, external_id=asked.external_id
     )
-    if there is None or there.content_digest != asked.content_digest:
-        raise AdjustmentDiffers(adjustment_id=ids.public("adj", there.id if there else adjustment_id))
-    return there.id
+    if there is not None and there.content_digest != asked.content_digest:
+        raise AdjustmentDiffers(adjustment_id=ids.public("adj", there.id))
+    return None if there is None else there.id
 
 
 async def _move(session: AsyncSession, book: Book, asked: Asked, *, adjustment_id: UUID, now: datetime) -> None:

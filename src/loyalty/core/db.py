@@ -65,6 +65,11 @@ def create_sessions(engine: AsyncEngine) -> Sessions:
     return async_sessionmaker(engine, expire_on_commit=False)
 
 
+def create_snapshots(engine: AsyncEngine) -> Sessions:
+    """Return sessions for reading, on the same connections: all that one reads is as of one instant."""
+    return create_sessions(engine.execution_options(isolation_level="REPEATABLE READ"))
+
+
 @asynccontextmanager
 async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """One unit of work: committed when the block ends, rolled back when it raises.

@@ -35,8 +35,10 @@ async def provide_session(request: Request[Any, Any, Any]) -> AsyncIterator[Asyn
 
     The framework forgets this generator when another dependency refuses: it is then ended by the garbage collector, at
     a moment of its own. So nothing is awaited on that way, and the outermost of the request closes the session.
+    A GET reads one snapshot: its reply is composed of several statements, and money may move between them.
     """
-    session = await open_session(cast(Sessions, request.app.state.sessions))
+    state = request.app.state
+    session = await open_session(cast(Sessions, state.snapshots if request.method == "GET" else state.sessions))
     request.scope["state"][_SESSION] = session
     yield session
     await keep(session)
