@@ -64,8 +64,7 @@ def test_there_is_a_source_to_look_at() -> None:
 
 
 def test_a_transaction_is_committed_in_one_place() -> None:
-    """Here and nowhere else; the migrations' own runner is no request."""
-    assert _files(_places(_calls("commit"))) == {"core/db.py", "migrations/env.py"}
+    assert _files(_places(_calls("commit"))) == {"core/db.py"}
     begun = _files(_places(_calls("begin")))
     assert begun == {"core/db.py"}
 
