@@ -17,9 +17,8 @@ from loyalty.points.book import Book
 from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
 from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
-from loyalty.referrals import service as referrals
+from loyalty.referrals import rewarding
 from loyalty.referrals.rules import Waiting, qualifies
-from loyalty.referrals.service import Settlement
 
 
 async def count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
@@ -44,7 +43,7 @@ async def lock_waiting(
     """Return the buyer's referral, locked, if it waits for a first paid order and this is the first."""
     if customer_id is None:
         return None
-    waiting = (await referrals.lock_waiting(session, program_id=program_id, referee_ids=[customer_id])).get(customer_id)
+    waiting = (await rewarding.lock_waiting(session, program_id=program_id, referee_ids=[customer_id])).get(customer_id)
     if waiting is None or await orders.have_bought(
         session, program_id=program_id, customer_ids=[customer_id], other_than=[order_id]
     ):
@@ -60,7 +59,7 @@ async def settle(
     session: AsyncSession, book: Book, *, program_id: UUID, completed: Waiting | None, order_id: UUID, at: datetime
 ) -> None:
     """Pay a completed referral into the book, post the book, and write what both decided."""
-    settlement = Settlement()
+    settlement = rewarding.Settlement()
     if completed is not None:
         sides = [completed.advocate_id, completed.referee_id]
         standings = await members.standings(session, program_id=program_id, member_ids=sides)

@@ -27,7 +27,7 @@ from loyalty.points.rules import EntryKind
 from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.referrals import models as referral_models
-from loyalty.referrals import service as referrals
+from loyalty.referrals import rewarding
 
 GUEST_EMAIL: Final = "loyalty:order-email"
 _EXISTED: Final = 200
@@ -158,7 +158,7 @@ async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> Vi
         lines,
         await earning.awards(session, program_id=program_id, order_id=order_id),
         [entry for entry in entries if entry.member_id == order.customer_id or entry.kind == EntryKind.EARN],
-        await referrals.qualified_by(session, program_id=program_id, order_id=order_id),
+        await rewarding.qualified_by(session, program_id=program_id, order_id=order_id),
     )
 
 
