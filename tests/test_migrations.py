@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -21,16 +25,22 @@ from loyalty.schema import METADATA
 SHARED = {"programs", "managers", "alembic_version"}
 """The only tables that belong to no program."""
 
+_REVISION = """
+from alembic import op
+revision, down_revision = {revision!r}, {after!r}
+
+def upgrade():
+    op.execute("CREATE TABLE made_{revision} AS SELECT current_setting('lock_timeout') AS gives_up")
+    op.execute({then!r})
+"""
+
 _COLUMNS = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
 
 
 @pytest.fixture(scope="module")
 def empty_database(server_url: str) -> Iterator[str]:
-    name = f"migrations_{uuid4().hex}"
-    admin = server_url.replace("+asyncpg", "")
-    asyncio.run(_run(admin, f"CREATE DATABASE {name}"))
-    yield f"{server_url.rpartition('/')[0]}/{name}"
-    asyncio.run(_run(admin, f"DROP DATABASE {name} WITH (FORCE)"))
+    with _database(server_url) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +68,21 @@ def test_an_upgrade_of_what_is_up_to_date_changes_nothing(empty_database: str) -
     before = asyncio.run(_schema(empty_database))
     migrate.upgrade(empty_database)
     assert asyncio.run(_schema(empty_database)) == before
+
+
+def test_a_migration_that_fails_leaves_those_before_it(server_url: str, tmp_path: Path) -> None:
+    steps = {"first": (None, "SELECT 1"), "second": ("first", "SELECT nonsense")}
+    for revision, (after, then) in steps.items():
+        (tmp_path / f"{revision}.py").write_text(_REVISION.format(revision=revision, after=after, then=then))
+    with _database(server_url) as url:
+        settings = migrate.config(url)
+        settings.set_main_option("path_separator", "newline")
+        settings.set_main_option("version_locations", str(tmp_path))
+        with pytest.raises(ProgrammingError, match="nonsense"):
+            command.upgrade(settings, "head")
+        assert {row["table_name"] for row in asyncio.run(_schema(url))["columns"]} == {"alembic_version", "made_first"}
+        assert asyncio.run(_fetch(url, "SELECT version_num FROM alembic_version")) == [("first",)]
+        assert asyncio.run(_fetch(url, "SELECT gives_up FROM made_first")) == [("5s",)]
 
 
 def test_there_is_one_line_of_migrations() -> None:
@@ -153,6 +178,16 @@ async def test_there_are_none_of(connection: AsyncConnection, query: str) -> Non
     assert [tuple(row) for row in await connection.execute(text(query))] == []
 
 
+@contextmanager
+def _database(server_url: str) -> Iterator[str]:
+    name = f"migrations_{uuid4().hex}"
+    asyncio.run(_fetch(server_url, f"CREATE DATABASE {name}"))
+    try:
+        yield f"{server_url.rpartition('/')[0]}/{name}"
+    finally:
+        asyncio.run(_fetch(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
 async def _columns(connection: AsyncConnection) -> dict[str, dict[str, ReflectedColumn]]:
     def read(sync: Connection) -> dict[str, dict[str, ReflectedColumn]]:
         found = inspect(sync)
@@ -163,10 +198,10 @@ async def _columns(connection: AsyncConnection) -> dict[str, dict[str, Reflected
     return await connection.run_sync(read)
 
 
-async def _run(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
+async def _fetch(url: str, statement: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
-        await connection.execute(statement)
+        return [tuple(row) for row in await connection.fetch(statement)]
     finally:
         await connection.close()
 

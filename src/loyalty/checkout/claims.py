@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout.service import GUEST_EMAIL, count
+from loyalty.checkout import counting
+from loyalty.checkout.service import GUEST_EMAIL
 from loyalty.core import idempotency
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
@@ -56,7 +57,7 @@ async def claim(
     if claimed is None:
         await idempotency.repoint(session, taken, resource_id=order_id, status=_EXISTED)
         return Claim(call, order_id, _EXISTED, replayed=False)
-    await count(session, program=program, order=_counted(*claimed, member_id=member_id, now=now), now=now)
+    await counting.count(session, program=program, order=_counted(*claimed, member_id=member_id, now=now), now=now)
     event = Event("order.claimed", order_id, occurred_at=now, recorded_at=now, customer_id=member_id)
     await outbox.tell(session, program_id=program.id, events=[event])
     return taken

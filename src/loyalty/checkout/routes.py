@@ -10,19 +10,8 @@ from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.checkout import claims
 from loyalty.checkout import service as checkout
-from loyalty.checkout.schemas import (
-    DeliveryIn,
-    OrderClaimIn,
-    OrderIn,
-    OrderOut,
-    OrderPage,
-    PaymentIn,
-    delivered_out,
-    order_out,
-    order_page,
-    paid_out,
-    placed_out,
-)
+from loyalty.checkout.replies import OrderOut, OrderPage, delivered_out, order_out, order_page, paid_out, placed_out
+from loyalty.checkout.schemas import DeliveryIn, OrderClaimIn, OrderIn, PaymentIn
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems

@@ -1,14 +1,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
-import msgspec
 from pydantic import Field
 
 from loyalty.checkout.rules import Basket
-from loyalty.checkout.service import View
-from loyalty.core import ids
-from loyalty.core.clock import rfc3339
 from loyalty.core.fields import (
     Body,
     CrossChecked,
@@ -23,14 +18,8 @@ from loyalty.core.fields import (
     public_id,
     text,
 )
-from loyalty.core.money import CURRENCIES, MAX_INTEGER, MoneyOut
-from loyalty.core.paging import Page
-from loyalty.earning.models import OrderAward
-from loyalty.members.schemas import MemberOut
-from loyalty.orders.models import Order, OrderLine
-from loyalty.orders.rules import Line, OrderStatus
-from loyalty.points.models import Entry
-from loyalty.referrals.models import Referral, ReferralReward
+from loyalty.core.money import CURRENCIES, MAX_INTEGER
+from loyalty.orders.rules import Line
 
 MAX_LINES = 500
 
@@ -113,195 +102,3 @@ class DeliveryIn(Body):
     """When the order was delivered; now unless given."""
 
     delivered_at: Instant | None = None
-
-
-class LineOut(msgspec.Struct):
-    sku: str
-    category: str | None
-    quantity: int
-    total: MoneyOut
-
-
-class AwardOut(msgspec.Struct):
-    """What one rule gave: its version, the base it counted, the points, and each line's share of them."""
-
-    rule_id: str
-    rule_version: int
-    base: MoneyOut
-    points: int
-    unit: str
-    line_points: list[int]
-
-
-class OrderEntryOut(msgspec.Struct):
-    """The ledger entry of an award, and the balance it left."""
-
-    entry_id: str
-    kind: str
-    to_account: str
-    points: int
-    unit: str
-    balance_after: int
-
-
-class CompletedReferralOut(msgspec.Struct):
-    """A referral that this order completed, and the points that the buyer got for it."""
-
-    referral_id: str
-    referee_points: int
-
-
-class OrderOut(msgspec.Struct):
-    """An order and what it caused. `points_earned` counts spendable and pending points alike.
-
-    `member` is the buyer where that is asked for, null when the buyer is none.
-    """
-
-    id: str
-    external_id: str
-    customer_id: str | None
-    status: str
-    total: MoneyOut
-    channel: str | None
-    placed_at: str
-    recorded_at: str
-    paid_at: str | None
-    delivered_at: str | None
-    cancelled_at: str | None
-    late: bool
-    lines: list[LineOut]
-    points_earned: int
-    awards: list[AwardOut]
-    entries: list[OrderEntryOut]
-    referral: CompletedReferralOut | None
-    metadata: dict[str, str]
-    member: MemberOut | None = None
-
-
-class OrderSummary(msgspec.Struct):
-    """An order in a list."""
-
-    id: str
-    external_id: str
-    customer_id: str | None
-    status: str
-    total: MoneyOut
-    placed_at: str
-    metadata: dict[str, str]
-    member: MemberOut | None = None
-
-
-class OrderPage(msgspec.Struct):
-    data: list[OrderSummary]
-    has_more: bool
-    next_cursor: str | None
-
-
-def order_out(view: View) -> OrderOut:
-    """Show an order as it stands now."""
-    order = view.order
-    return OrderOut(
-        id=ids.public("ord", order.id),
-        external_id=order.external_id,
-        customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
-        status=_status(order),
-        total=MoneyOut(order.total_minor, order.currency),
-        channel=order.channel,
-        placed_at=rfc3339(order.placed_at),
-        recorded_at=rfc3339(order.recorded_at),
-        paid_at=rfc3339(order.paid_at) if order.paid_at else None,
-        delivered_at=rfc3339(order.delivered_at) if order.delivered_at else None,
-        cancelled_at=rfc3339(order.cancelled_at) if order.cancelled_at else None,
-        late=order.placed_at < order.recorded_at,
-        lines=[_line_out(line, order.currency) for line in view.lines],
-        points_earned=sum(award.points for award in view.awards),
-        awards=[_award_out(award, order.currency) for award in view.awards],
-        entries=[_entry_out(entry) for entry in view.entries],
-        referral=_referral_out(view.referrals),
-        metadata=order.notes,
-    )
-
-
-def placed_out(view: View) -> OrderOut:
-    """Show an order as it was when it was placed, so that a repeated request hears what the first one heard."""
-    shown = msgspec.structs.replace(order_out(view), delivered_at=None, cancelled_at=None)
-    if view.order.paid_when_placed:
-        return msgspec.structs.replace(shown, status=OrderStatus.PAID, entries=_earned(view))
-    return msgspec.structs.replace(
-        shown,
-        status=OrderStatus.PLACED,
-        paid_at=None,
-        entries=_earned(view),
-        referral=None,
-    )
-
-
-def paid_out(view: View) -> OrderOut:
-    """Show an order as it was when it was paid, for the same reason."""
-    shown = msgspec.structs.replace(order_out(view), status=OrderStatus.PAID, delivered_at=None, cancelled_at=None)
-    return msgspec.structs.replace(shown, entries=_earned(view))
-
-
-def delivered_out(view: View) -> OrderOut:
-    """Show an order as it was when it was delivered."""
-    shown = msgspec.structs.replace(order_out(view), entries=_earned(view), cancelled_at=None)
-    if view.order.paid_when_delivered:
-        return msgspec.structs.replace(shown, status=OrderStatus.PAID)
-    return msgspec.structs.replace(shown, status=OrderStatus.PLACED, paid_at=None, referral=None)
-
-
-def order_page(page: Page[Order], members: Mapping[UUID, MemberOut]) -> OrderPage:
-    return OrderPage([_summary(order, members) for order in page.data], page.has_more, page.next_cursor)
-
-
-def _summary(order: Order, members: Mapping[UUID, MemberOut]) -> OrderSummary:
-    return OrderSummary(
-        id=ids.public("ord", order.id),
-        external_id=order.external_id,
-        customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
-        status=_status(order),
-        total=MoneyOut(order.total_minor, order.currency),
-        placed_at=rfc3339(order.placed_at),
-        metadata=order.notes,
-        member=members.get(order.customer_id) if order.customer_id else None,
-    )
-
-
-def _status(order: Order) -> str:
-    if order.cancelled_at is not None:
-        return OrderStatus.CANCELLED
-    return OrderStatus.PLACED if order.paid_at is None else OrderStatus.PAID
-
-
-def _earned(view: View) -> list[OrderEntryOut]:
-    """Return what the order earned; when that begins or ends is told by the wallet, and no repeated reply."""
-    return [_entry_out(entry) for entry in view.entries if entry.kind == "earn"]
-
-
-def _line_out(line: OrderLine, currency: str) -> LineOut:
-    return LineOut(line.sku, line.category, line.quantity, MoneyOut(line.total_minor, currency))
-
-
-def _award_out(award: OrderAward, currency: str) -> AwardOut:
-    return AwardOut(
-        rule_id=ids.public("rul", award.rule_id),
-        rule_version=award.rule_version,
-        base=MoneyOut(award.base_minor, currency),
-        points=award.points,
-        unit=award.unit,
-        line_points=list(award.line_points),
-    )
-
-
-def _entry_out(entry: Entry) -> OrderEntryOut:
-    return OrderEntryOut(
-        ids.public("ent", entry.id), entry.kind, entry.to_account, entry.points, entry.unit, entry.balance_after
-    )
-
-
-def _referral_out(found: list[tuple[Referral, list[ReferralReward]]]) -> CompletedReferralOut | None:
-    """Name what the buyer gained; the advocate's side is not the buyer's to see."""
-    for referral, rewards in found:
-        own = sum(reward.points for reward in rewards if reward.side == "referee")
-        return CompletedReferralOut(ids.public("ref", referral.id), own)
-    return None

@@ -5,14 +5,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import rules
+from loyalty.checkout import counting, rules
 from loyalty.checkout.rules import Basket
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
 from loyalty.earning import models as earning_models
 from loyalty.earning import service as earning
-from loyalty.earning.rules import Award
 from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import CustomerNotFound
@@ -24,14 +23,11 @@ from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import models as point_models
 from loyalty.points import service as points
-from loyalty.points.book import Book
-from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
+from loyalty.points.rules import EntryKind
 from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.referrals import models as referral_models
-from loyalty.referrals import service as referrals
-from loyalty.referrals.rules import Waiting, qualifies
-from loyalty.referrals.service import Settlement
+from loyalty.referrals import rewarding
 
 GUEST_EMAIL: Final = "loyalty:order-email"
 _EXISTED: Final = 200
@@ -70,7 +66,7 @@ async def place(
         return Claim(call, recorded.order_id, _EXISTED, replayed=False)
     order_rules.check_currency(order.currency, accepted=program.rules.currencies)
     order_rules.check_placed(order.placed_at, now=now, late_days=program.rules.late_order_days)
-    await count(session, program=program, order=order, now=now)
+    await counting.count(session, program=program, order=order, now=now)
     await _tell(
         session,
         program_id=program.id,
@@ -99,16 +95,18 @@ async def pay(
     if buyer is not None:
         await members.lock_customers(session, program_id=program.id, customer_ids=[buyer])
     order = await orders.pay(session, program_id=program.id, order_id=order_id, paid_at=at, now=now)
-    waiting = await _waiting(session, program_id=program.id, order_id=order_id, customer_id=order.customer_id)
+    waiting = await counting.lock_waiting(
+        session, program_id=program.id, order_id=order_id, customer_id=order.customer_id
+    )
     left = order.total_minor - await orders.returned_minor(session, program_id=program.id, order_id=order_id)
-    completed = waiting if waiting is not None and left > 0 and _completes(waiting, order, left) else None
+    completed = waiting if waiting is not None and left > 0 and counting.completes(waiting, order, left) else None
     pending = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
     keys = [*pending, *(completed.wallets(program.id) if completed else [])]
     book = await points.open_book(session, program=program, keys=keys, now=now)
     if program.rules.activation.kind is not ActivationKind.DELIVERY or order.delivered_at is not None:
         begins = rules.starts_at(program.rules, paid_at=at)
-        await points.activate_source(session, book, source=_source(order_id), occurred_at=at, at=begins)
-    await _settle(session, book, program_id=program.id, completed=completed, order_id=order_id, at=at)
+        await points.activate_source(session, book, source=counting.source_of(order_id), occurred_at=at, at=begins)
+    await counting.settle(session, book, program_id=program.id, completed=completed, order_id=order_id, at=at)
     await _tell(
         session,
         program_id=program.id,
@@ -137,7 +135,7 @@ async def deliver(
     if order.paid_at is not None:
         keys = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
         book = await points.open_book(session, program=program, keys=keys, now=now)
-        await points.activate_source(session, book, source=_source(order_id), occurred_at=at)
+        await points.activate_source(session, book, source=counting.source_of(order_id), occurred_at=at)
         await points.post(session, book)
     await _tell(
         session,
@@ -151,22 +149,6 @@ async def deliver(
     return claim
 
 
-async def count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
-    """Let an order earn and complete a referral; its points wait as pending until it is paid."""
-    awards = await _awards(session, program_id=program.id, order=order)
-    waiting = None
-    if order.paid:
-        waiting = await _waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
-    completed = waiting if waiting is not None and _completes(waiting, order, order.total_minor) else None
-    keys = set(completed.wallets(program.id) if completed else [])
-    if order.customer_id is not None:
-        keys |= rules.award_wallets(awards, program_id=program.id, member_id=order.customer_id)
-    book = await points.open_book(session, program=program, keys=keys, now=now)
-    paid_awards = [(order.id, award, _award(book, order, award, program_id=program.id)) for award in awards]
-    await _settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
-    await earning.record(session, program_id=program.id, awards=paid_awards)
-
-
 async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> View:
     """Return an order with what it earned and completed, all from stored rows."""
     order, lines = await orders.get(session, program_id=program_id, order_id=order_id)
@@ -176,7 +158,7 @@ async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> Vi
         lines,
         await earning.awards(session, program_id=program_id, order_id=order_id),
         [entry for entry in entries if entry.member_id == order.customer_id or entry.kind == EntryKind.EARN],
-        await referrals.qualified_by(session, program_id=program_id, order_id=order_id),
+        await rewarding.qualified_by(session, program_id=program_id, order_id=order_id),
     )
 
 
@@ -224,73 +206,6 @@ async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, 
         raise CustomerNotFound
     await merging.refuse_just_merged(session, program_id=program_id, customer_id=stands)
     return stands
-
-
-async def _awards(session: AsyncSession, *, program_id: UUID, order: NewOrder) -> list[Award]:
-    if order.customer_id is None:
-        return []
-    buyer = await members.find_standing(session, program_id=program_id, customer_id=order.customer_id)
-    if buyer is None:
-        return []
-    # Of two servers one may be behind: an order that says no time of its own is placed no sooner than its buyer joined.
-    is_now = order.placed_at == order.recorded_at
-    return rules.earnings(
-        await earning.versions(session, program_id=program_id),
-        buyer=buyer,
-        placed_at=max(order.placed_at, buyer.enrolled_at) if is_now else order.placed_at,
-        currency=order.currency,
-        lines=order.lines,
-    )
-
-
-def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UUID | None:
-    if award.points == 0 or order.customer_id is None:
-        return None
-    return book.award(
-        WalletKey(program_id, order.customer_id, award.rule.terms.unit),
-        points=award.points,
-        kind=EntryKind.EARN,
-        source=_source(order.id),
-        occurred_at=order.placed_at,
-        pending=not order.paid or (book.rules.activation.kind is ActivationKind.DELIVERY and not order.delivered),
-        activates_at=rules.starts_at(book.rules, paid_at=order.paid_at or order.placed_at) if order.paid else None,
-    ).id
-
-
-def _source(order_id: UUID) -> Source:
-    return Source(SourceKind.ORDER, order_id)
-
-
-async def _waiting(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID, customer_id: UUID | None
-) -> Waiting | None:
-    """Return the buyer's referral, locked, if it waits for a first paid order and this is the first."""
-    if customer_id is None:
-        return None
-    waiting = (await referrals.lock_waiting(session, program_id=program_id, referee_ids=[customer_id])).get(customer_id)
-    if waiting is None or await orders.have_bought(
-        session, program_id=program_id, customer_ids=[customer_id], other_than=[order_id]
-    ):
-        return None
-    return waiting
-
-
-def _completes(waiting: Waiting, order: NewOrder | order_models.Order, total_minor: int) -> bool:
-    return qualifies(waiting, placed_at=order.placed_at, currency=order.currency, total_minor=total_minor)
-
-
-async def _settle(
-    session: AsyncSession, book: Book, *, program_id: UUID, completed: Waiting | None, order_id: UUID, at: datetime
-) -> None:
-    """Pay a completed referral into the book, post the book, and write what both decided."""
-    settlement = Settlement()
-    if completed is not None:
-        sides = [completed.advocate_id, completed.referee_id]
-        standings = await members.standings(session, program_id=program_id, member_ids=sides)
-        barred = [member_id for member_id in sides if not standings[member_id].may_earn_at(at)]
-        settlement.reward(book, completed, program_id=program_id, order_id=order_id, at=at, barred=barred)
-    await points.post(session, book)
-    await settlement.write(session, program_id=program_id)
 
 
 async def _tell(

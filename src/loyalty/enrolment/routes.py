@@ -9,6 +9,7 @@ from loyalty.core.web import Session, answer
 from loyalty.enrolment import service as enrolment
 from loyalty.enrolment.schemas import EnrolmentIn, EnrolmentOut, enrolment_out
 from loyalty.members import service as members
+from loyalty.referrals import attributing
 from loyalty.referrals import service as referrals
 
 
@@ -39,5 +40,5 @@ async def enrol(
     )
     standing = await members.standing(session, program_id=program_id, member_id=done.resource_id)
     code = await referrals.first_code(session, program_id=program_id, member_id=done.resource_id)
-    referral, touches = await referrals.outcome(session, program_id=program_id, referee_id=done.resource_id)
+    referral, touches = await attributing.outcome(session, program_id=program_id, referee_id=done.resource_id)
     return answer(enrolment_out(standing, code=code, referral=referral, touches=touches), done)

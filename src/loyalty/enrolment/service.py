@@ -14,6 +14,7 @@ from loyalty.outbox.rules import Event
 from loyalty.points import service as points
 from loyalty.points.rules import WalletKey
 from loyalty.programs.rules import Program
+from loyalty.referrals import attributing
 from loyalty.referrals import service as referrals
 from loyalty.referrals.rules import Claim as AdvocateClaim
 
@@ -39,7 +40,7 @@ async def enrol(
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
-    claims = await referrals.claims_of(
+    claims = await attributing.claims_of(
         session, program_id=program.id, code=code, click_token=click_token, channel=channel, keyring=keyring
     )
     member_id = await members.enrol(
@@ -68,7 +69,7 @@ async def _attribute(
     session: AsyncSession, *, program_id: UUID, member_id: UUID, claims: list[AdvocateClaim], now: datetime
 ) -> None:
     bought = await orders.have_bought(session, program_id=program_id, customer_ids=[member_id]) if claims else set()
-    await referrals.bind(
+    await attributing.bind(
         session,
         program_id=program_id,
         referee_id=member_id,

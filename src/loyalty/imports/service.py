@@ -23,10 +23,12 @@ from loyalty.points import service as points
 from loyalty.points.book import Book
 from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
+from loyalty.referrals import attributing, rewarding
 from loyalty.referrals import rules as referral_rules
 from loyalty.referrals import service as referrals
+from loyalty.referrals.attributing import Binding
+from loyalty.referrals.rewarding import Settlement
 from loyalty.referrals.rules import Campaign, Claim, Method, Waiting, qualifies
-from loyalty.referrals.service import Binding, Settlement
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ async def _know(
     session: AsyncSession, *, program: Program, customers: dict[str, UUID], joined: set[UUID], own_orders: list[UUID]
 ) -> _Known:
     """Load what the decisions need; locks referrals, after customers and orders and before wallets."""
-    waiting = await referrals.lock_waiting(session, program_id=program.id, referee_ids=list(customers.values()))
+    waiting = await rewarding.lock_waiting(session, program_id=program.id, referee_ids=list(customers.values()))
     concerned = {*customers.values(), *(referral.advocate_id for referral in waiting.values())}
     standings = await members.standings(session, program_id=program.id, member_ids=concerned)
     return _Known(
@@ -287,7 +289,7 @@ def _complete(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> No
 
 
 async def _write(session: AsyncSession, book: Book, writes: _Writes, *, program_id: UUID) -> None:
-    await referrals.bind_many(session, program_id=program_id, bindings=writes.bindings)
+    await attributing.bind_many(session, program_id=program_id, bindings=writes.bindings)
     await points.post(session, book)
     await earning.record(session, program_id=program_id, awards=writes.awards)
     await writes.settlement.write(session, program_id=program_id)

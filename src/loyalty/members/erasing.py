@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access import service as access
-from loyalty.members import queries
+from loyalty.members import customer_queries, queries
 from loyalty.members.rules import Status
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -19,11 +19,11 @@ async def erase(
 
     False if that was done before. Locks customer and member. Raises MemberNotFound.
     """
-    await queries.lock_customers(session, program_id=program_id, customer_ids=[member_id])
+    await customer_queries.lock_customers(session, program_id=program_id, customer_ids=[member_id])
     member = await queries.lock_member(session, program_id=program_id, member_id=member_id)
-    if not await queries.set_erased(session, program_id=program_id, customer_id=member_id, now=now):
+    if not await customer_queries.set_erased(session, program_id=program_id, customer_id=member_id, now=now):
         return False
-    await queries.delete_personal(session, program_id=program_id, customer_id=member_id)
+    await customer_queries.delete_personal(session, program_id=program_id, customer_id=member_id)
     await access.forget_member_password(session, program_id=program_id, member_id=member_id)
     if member.status != Status.CLOSED:
         await queries.change_status(

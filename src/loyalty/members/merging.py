@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.members import queries
+from loyalty.members import customer_queries, identifier_queries, queries
 from loyalty.members.errors import MemberAlreadyMerged, MemberClosed, MergedJustNow, MergeIntoOneself
 from loyalty.members.rules import Status
 from loyalty.outbox import service as outbox
@@ -31,18 +31,18 @@ async def merge(
     if giver == receiver:
         raise MergeIntoOneself
     pair = sorted((giver, receiver))
-    await queries.lock_customers(session, program_id=program_id, customer_ids=pair)
+    await customer_queries.lock_customers(session, program_id=program_id, customer_ids=pair)
     members = {own: await queries.lock_member(session, program_id=program_id, member_id=own) for own in pair}
-    if await queries.find_merged(session, program_id=program_id, customer_ids=pair):
+    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=pair):
         raise MemberAlreadyMerged
     if members[receiver].status == Status.CLOSED:
         raise MemberClosed
-    known = await queries.list_identifiers(session, program_id=program_id, customer_ids=pair)
+    known = await identifier_queries.list_identifiers(session, program_id=program_id, customer_ids=pair)
     free = known[giver].keys() - known[receiver].keys()
-    await queries.hand_over_identifiers(
+    await identifier_queries.hand_over_identifiers(
         session, program_id=program_id, giver=giver, receiver=receiver, kinds=list(free)
     )
-    await queries.set_merged(session, program_id=program_id, customer_id=giver, into=receiver)
+    await customer_queries.set_merged(session, program_id=program_id, customer_id=giver, into=receiver)
     if members[giver].status != Status.CLOSED:
         await queries.change_status(
             session,
@@ -60,18 +60,18 @@ async def merge(
 
 async def standing_for(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> UUID:
     """Return who stands for a customer now: the one they were merged into, or themselves."""
-    found = await queries.find_merged(session, program_id=program_id, customer_ids=[customer_id])
+    found = await customer_queries.find_merged(session, program_id=program_id, customer_ids=[customer_id])
     return found.get(customer_id, customer_id)
 
 
 async def refuse_merged(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> None:
     """Lock customers, so that no merge comes between; raises MemberAlreadyMerged for those merged into another."""
-    await queries.lock_customers(session, program_id=program_id, customer_ids=member_ids)
-    if await queries.find_merged(session, program_id=program_id, customer_ids=member_ids):
+    await customer_queries.lock_customers(session, program_id=program_id, customer_ids=member_ids)
+    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=member_ids):
         raise MemberAlreadyMerged
 
 
 async def refuse_just_merged(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> None:
     """Refuse for the moment a customer who was merged while their lock was waited for. Raises MergedJustNow."""
-    if await queries.find_merged(session, program_id=program_id, customer_ids=[customer_id]):
+    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=[customer_id]):
         raise MergedJustNow

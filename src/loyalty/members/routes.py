@@ -16,6 +16,7 @@ from loyalty.core.fields import fold_email
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
 from loyalty.core.web import Session
+from loyalty.members import credentials
 from loyalty.members import service as members
 from loyalty.members.errors import NothingToFindBy
 from loyalty.members.rules import IdentifierKind
@@ -154,7 +155,7 @@ class MemberRoutes(Controller):
         state: State,
     ) -> None:
         """Give a member a password to sign in with, in place of any former one."""
-        await members.set_password(
+        await credentials.set_password(
             session,
             program_id=caller.program.id,
             member_id=member_id_of(member_id),
@@ -173,7 +174,7 @@ class MemberRoutes(Controller):
 )
 async def sign_in_member(data: JSONBody[SignIn], session: Session, state: State) -> TokenOut:
     """Sign a member in by e-mail and password; the token works for fifteen minutes."""
-    issued = await members.sign_in(
+    issued = await credentials.sign_in(
         session,
         program=data.program,
         email=data.email,
@@ -197,7 +198,7 @@ async def change_own_password(
     data: JSONBody[OwnNewPassword], caller: Caller, session: Session, now: Now, state: State
 ) -> None:
     """Change one's password; tokens already given work until they expire."""
-    await members.change_password(
+    await credentials.change_password(
         session,
         program_id=caller.program.id,
         member_id=caller.member,

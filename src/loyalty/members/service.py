@@ -6,19 +6,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.access import service as access
-from loyalty.access.errors import PasswordWrong, SignInRefused
-from loyalty.access.passwords import Passwords
-from loyalty.access.service import Issued
 from loyalty.core import ids, paging
 from loyalty.core.paging import Page
-from loyalty.core.signing import Keyring
-from loyalty.members import models, queries
+from loyalty.members import customer_queries, identifier_queries, models, queries
 from loyalty.members.errors import AlreadyAMember, IdentifierInUse, MemberClosed, MemberNotFound
 from loyalty.members.rules import IdentifierKind, Identifiers, Person, Standing, Status, Suspends
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
-from loyalty.programs import service as programs
 
 
 @dataclass(frozen=True)
@@ -33,32 +27,32 @@ class View:
 async def ensure_customer(session: AsyncSession, *, program_id: UUID, external_id: str, now: datetime) -> UUID:
     """Return the customer known by an external id, created if new; parallel calls agree on one."""
     key = (IdentifierKind.EXTERNAL_ID, external_id)
-    known = await queries.find_customers(session, program_id=program_id, identifiers=[key])
+    known = await identifier_queries.find_customers(session, program_id=program_id, identifiers=[key])
     if key in known:
         return known[key]
     async with session.begin_nested() as attempt:
         customer_id = ids.new()
-        await queries.insert_customers(session, program_id=program_id, created={customer_id: now})
-        taken = await queries.claim_identifiers(
+        await customer_queries.insert_customers(session, program_id=program_id, created={customer_id: now})
+        taken = await identifier_queries.claim_identifiers(
             session, program_id=program_id, customer_id=customer_id, identifiers={key[0]: key[1]}, now=now
         )
         if not taken:
             return customer_id
         await attempt.rollback()
-    return (await queries.find_customers(session, program_id=program_id, identifiers=[key]))[key]
+    return (await identifier_queries.find_customers(session, program_id=program_id, identifiers=[key]))[key]
 
 
 async def ensure_customers(
     session: AsyncSession, *, program_id: UUID, named: Collection[str], seen: Mapping[str, datetime]
 ) -> dict[str, UUID]:
     """Return the customers known by these external ids; those in `seen` are created if new, as of their instant."""
-    known = await queries.find_by_external_ids(session, program_id=program_id, external_ids=named)
+    known = await identifier_queries.find_by_external_ids(session, program_id=program_id, external_ids=named)
     # In order of external id, so that two batches with the same newcomers never wait for each other.
     new = {external_id: ids.new() for external_id in sorted(seen) if external_id not in known}
-    await queries.insert_customers(
+    await customer_queries.insert_customers(
         session, program_id=program_id, created={new[external_id]: seen[external_id] for external_id in new}
     )
-    await queries.insert_identifiers(
+    await identifier_queries.insert_identifiers(
         session,
         program_id=program_id,
         rows=[
@@ -82,7 +76,7 @@ async def lock_customers(session: AsyncSession, *, program_id: UUID, customer_id
     Whoever decides on a customer's first order or attribution holds this lock, so that an enrolment and an order at the
     same time see each other.
     """
-    return await queries.lock_customers(session, program_id=program_id, customer_ids=customer_ids)
+    return await customer_queries.lock_customers(session, program_id=program_id, customer_ids=customer_ids)
 
 
 async def enrol(
@@ -99,14 +93,16 @@ async def enrol(
 
     Raises AlreadyAMember, or IdentifierInUse when the identifiers belong to different customers.
     """
-    known = await queries.find_customers(session, program_id=program_id, identifiers=list(identifiers.items()))
+    known = await identifier_queries.find_customers(
+        session, program_id=program_id, identifiers=list(identifiers.items())
+    )
     owners = set(known.values())
     if len(owners) > 1:
         raise IdentifierInUse(kinds=sorted(kind for kind, _ in known))
     customer_id = owners.pop() if owners else new_id
     if customer_id == new_id:
-        await queries.insert_customers(session, program_id=program_id, created={new_id: now})
-    await queries.lock_customers(session, program_id=program_id, customer_ids=[customer_id])
+        await customer_queries.insert_customers(session, program_id=program_id, created={new_id: now})
+    await customer_queries.lock_customers(session, program_id=program_id, customer_ids=[customer_id])
     missing = {kind: value for kind, value in identifiers.items() if (kind, value) not in known}
     await _claim(session, program_id=program_id, customer_id=customer_id, identifiers=missing, now=now)
     if not await queries.claim_membership(
@@ -151,8 +147,8 @@ async def find_standing(session: AsyncSession, *, program_id: UUID, customer_id:
 
 async def find_by(session: AsyncSession, *, program_id: UUID, kind: IdentifierKind, value: str) -> list[View]:
     """Return the member known by an identifier, or nobody; who was merged into another is that one."""
-    known = await queries.find_customers(session, program_id=program_id, identifiers=[(kind, value)])
-    merged = await queries.find_merged(session, program_id=program_id, customer_ids=known.values())
+    known = await identifier_queries.find_customers(session, program_id=program_id, identifiers=[(kind, value)])
+    merged = await customer_queries.find_merged(session, program_id=program_id, customer_ids=known.values())
     named = [merged.get(customer_id, customer_id) for customer_id in known.values()]
     return list((await views(session, program_id=program_id, customer_ids=named)).values())
 
@@ -176,10 +172,11 @@ async def update(
 ) -> None:
     """Change identifiers (None removes one; the old one stays as history) and the personal fields that are named."""
     await queries.lock_member(session, program_id=program_id, member_id=member_id)
-    known = (await queries.list_identifiers(session, program_id=program_id, customer_ids=[member_id]))[member_id]
+    listed = await identifier_queries.list_identifiers(session, program_id=program_id, customer_ids=[member_id])
+    known = listed[member_id]
     changed = {kind: value for kind, value in identifiers.items() if known.get(kind) != value}
     if changed:
-        await queries.end_identifiers(
+        await identifier_queries.end_identifiers(
             session, program_id=program_id, customer_id=member_id, kinds=list(changed), now=now
         )
         kept = {kind: value for kind, value in changed.items() if value is not None}
@@ -218,69 +215,9 @@ async def change_status(
     await _tell(session, program_id=program_id, member_id=member_id, what=f"member.{status}", now=now)
 
 
-async def set_password(
-    session: AsyncSession, *, program_id: UUID, member_id: UUID, password: str, passwords: Passwords, now: datetime
-) -> None:
-    """Give a member a password to sign in with, in place of any former one; raises MemberClosed."""
-    if (await standing(session, program_id=program_id, member_id=member_id)).status is Status.CLOSED:
-        raise MemberClosed
-    await access.set_member_password(
-        session, program_id=program_id, member_id=member_id, password=password, passwords=passwords, now=now
-    )
-    await _tell(session, program_id=program_id, member_id=member_id, what="member.password_changed", now=now)
-
-
-async def change_password(
-    session: AsyncSession,
-    *,
-    program_id: UUID,
-    member_id: UUID,
-    current: str | None,
-    password: str,
-    passwords: Passwords,
-    now: datetime,
-) -> None:
-    """Change one's own password; who has one must know it. Raises PasswordWrong, MemberClosed."""
-    stored = await access.member_password(session, program_id=program_id, member_id=member_id)
-    if stored is not None and not await access.check_member_password(
-        session, stored=stored, password=current or "", passwords=passwords
-    ):
-        raise PasswordWrong
-    await set_password(
-        session, program_id=program_id, member_id=member_id, password=password, passwords=passwords, now=now
-    )
-
-
-async def sign_in(
-    session: AsyncSession,
-    *,
-    program: str,
-    email: str,
-    password: str,
-    passwords: Passwords,
-    keyring: Keyring,
-    real_now: datetime,
-) -> Issued:
-    """Mint a token for a member who knows their password. Every refusal is the same, and takes the same work."""
-    program_id = await programs.find_id(session, slug=program)
-    member_id = program_id and await _open_member(session, program_id=program_id, email=email)
-    stored = None
-    if program_id is not None and member_id is not None:
-        stored = await access.member_password(session, program_id=program_id, member_id=member_id)
-    fits = await access.check_member_password(session, stored=stored, password=password, passwords=passwords)
-    if program_id is None or member_id is None or not fits:
-        raise SignInRefused
-    return access.mint_member_token(program_id=program_id, member_id=member_id, keyring=keyring, real_now=real_now)
-
-
-async def _open_member(session: AsyncSession, *, program_id: UUID, email: str) -> UUID | None:
-    found = await find_by(session, program_id=program_id, kind=IdentifierKind.EMAIL, value=email)
-    return next((view.member.id for view in found if view.member.status != Status.CLOSED), None)
-
-
 async def _views(session: AsyncSession, *, program_id: UUID, members: list[models.Member]) -> list[View]:
     customer_ids = [member.id for member in members]
-    identifiers = await queries.list_identifiers(session, program_id=program_id, customer_ids=customer_ids)
+    identifiers = await identifier_queries.list_identifiers(session, program_id=program_id, customer_ids=customer_ids)
     people = await queries.list_profiles(session, program_id=program_id, customer_ids=customer_ids)
     return [View(member, identifiers[member.id], people.get(member.id, Person())) for member in members]
 
@@ -288,7 +225,7 @@ async def _views(session: AsyncSession, *, program_id: UUID, members: list[model
 async def _claim(
     session: AsyncSession, *, program_id: UUID, customer_id: UUID, identifiers: Identifiers, now: datetime
 ) -> None:
-    others = await queries.claim_identifiers(
+    others = await identifier_queries.claim_identifiers(
         session, program_id=program_id, customer_id=customer_id, identifiers=identifiers, now=now
     )
     if others:

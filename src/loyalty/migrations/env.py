@@ -3,17 +3,17 @@
 import asyncio
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from loyalty.schema import METADATA
 
-_LOCK_TIMEOUT = "SET lock_timeout = '5s'"
+# As the session is opened, not by a statement: that would begin a transaction, and all migrations would share it.
+_PATIENCE = {"server_settings": {"lock_timeout": "5s"}}
 
 
 def _migrate(connection: Connection) -> None:
-    connection.execute(text(_LOCK_TIMEOUT))
     context.configure(
         connection=connection, target_metadata=METADATA, transaction_per_migration=True, compare_server_default=True
     )
@@ -22,10 +22,10 @@ def _migrate(connection: Connection) -> None:
 
 
 async def _run() -> None:
-    engine = create_async_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=NullPool)
+    url = context.config.get_main_option("sqlalchemy.url") or ""
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=_PATIENCE)
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)
-        await connection.commit()
     await engine.dispose()
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
-from loyalty.referrals import models, queries
+from loyalty.referrals import code_queries, models, queries
 from loyalty.referrals.errors import MergeWouldMakeACycle
 
 _MOST_GENERATIONS: Final = 1000
@@ -30,7 +30,7 @@ async def merge(session: AsyncSession, *, program_id: UUID, giver: UUID, receive
     if kept is not None and kept.referee_id == giver:
         await queries.set_referee(session, program_id=program_id, referral_id=kept.id, referee_id=receiver)
     await queries.hand_over_advocacy(session, program_id=program_id, giver=giver, receiver=receiver)
-    await queries.hand_over_codes(session, program_id=program_id, giver=giver, receiver=receiver)
+    await code_queries.hand_over_codes(session, program_id=program_id, giver=giver, receiver=receiver)
 
 
 async def _refuse_cycle(session: AsyncSession, *, program_id: UUID, start: UUID, members: Collection[UUID]) -> None:

@@ -1,6 +1,5 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -9,8 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.db import insert_rows
 from loyalty.referrals import models
-from loyalty.referrals.codes import CodeKind
-from loyalty.referrals.rules import Campaign, Claim, Completed, PaidSide, State, Touch, Waiting
+from loyalty.referrals.rules import Campaign, Claim, State, Touch, Waiting
 
 
 async def find_active_campaign(session: AsyncSession, *, program_id: UUID) -> models.ReferralCampaign | None:
@@ -31,102 +29,6 @@ async def retire_campaigns(session: AsyncSession, *, program_id: UUID, now: date
 async def insert_campaign(session: AsyncSession, campaign: models.ReferralCampaign) -> None:
     session.add(campaign)
     await session.flush()
-
-
-async def insert_code(
-    session: AsyncSession, *, program_id: UUID, code: str, member_id: UUID, kind: CodeKind, now: datetime
-) -> bool:
-    """Add a member's primary code; False if it is or ever was somebody's."""
-    added = await session.execute(
-        insert(models.ReferralCode)
-        .values(
-            program_id=program_id,
-            code=code,
-            member_id=member_id,
-            issued_to=member_id,
-            kind=str(kind),
-            is_primary=True,
-            created_at=now,
-        )
-        .on_conflict_do_nothing(index_elements=["program_id", "code"])
-        .returning(models.ReferralCode.code)
-    )
-    return added.first() is not None
-
-
-async def insert_codes(session: AsyncSession, *, program_id: UUID, codes: Sequence[tuple[str, UUID, datetime]]) -> None:
-    """Add generated primary codes of new members; a code that is taken makes this raise."""
-    await insert_rows(
-        session,
-        models.ReferralCode,
-        [
-            {
-                "program_id": program_id,
-                "code": code,
-                "member_id": member_id,
-                "issued_to": member_id,
-                "kind": str(CodeKind.GENERATED),
-                "is_primary": True,
-                "created_at": at,
-                "retired_at": None,
-            }
-            for code, member_id, at in codes
-        ],
-    )
-
-
-async def demote_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
-    code = models.ReferralCode
-    await session.execute(
-        update(code).where(code.program_id == program_id, code.member_id == member_id).values(is_primary=False)
-    )
-
-
-async def find_code_owners(session: AsyncSession, *, program_id: UUID, codes: Collection[str]) -> dict[str, UUID]:
-    """Return whose live codes these are."""
-    code = models.ReferralCode
-    found = await session.execute(
-        select(code.code, code.member_id).where(
-            code.program_id == program_id, code.code.in_(list(codes)), code.retired_at.is_(None)
-        )
-    )
-    return {row.code: row.member_id for row in found}
-
-
-async def list_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> list[models.ReferralCode]:
-    """Return a member's live codes, the primary one first."""
-    code = models.ReferralCode
-    found = await session.execute(
-        select(code)
-        .where(code.program_id == program_id, code.member_id == member_id, code.retired_at.is_(None))
-        .order_by(code.is_primary.desc(), code.created_at, code.code)
-    )
-    return list(found.scalars())
-
-
-async def get_first_code(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> str:
-    """Return the code that a member got on joining, whosever it has become by a merge."""
-    code = models.ReferralCode
-    found = await session.execute(
-        select(code.code)
-        .where(code.program_id == program_id, code.issued_to == member_id, code.kind == str(CodeKind.GENERATED))
-        .order_by(code.created_at, code.code)
-        .limit(1)
-    )
-    return found.scalar_one()
-
-
-async def primary_codes(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> dict[UUID, str]:
-    code = models.ReferralCode
-    found = await session.execute(
-        select(code.member_id, code.code).where(
-            code.program_id == program_id,
-            code.member_id.in_(list(member_ids)),
-            code.is_primary,
-            code.retired_at.is_(None),
-        )
-    )
-    return {row.member_id: row.code for row in found}
 
 
 async def insert_click(
@@ -220,25 +122,6 @@ async def find_live_referral(session: AsyncSession, *, program_id: UUID, referee
     return found.scalar_one_or_none()
 
 
-async def lock_waiting_referrals(
-    session: AsyncSession, *, program_id: UUID, referee_ids: Collection[UUID]
-) -> list[models.Referral]:
-    """Lock the referrals of these referees that still wait for their order, in order of referee."""
-    referral = models.Referral
-    found = await session.execute(
-        select(referral)
-        .where(
-            referral.program_id == program_id,
-            referral.referee_id.in_(list(referee_ids)),
-            referral.state == str(State.SIGNED_UP),
-            referral.ended_at.is_(None),
-        )
-        .order_by(referral.referee_id)
-        .with_for_update(key_share=True)
-    )
-    return list(found.scalars())
-
-
 async def get_campaigns(
     session: AsyncSession, *, program_id: UUID, campaign_ids: Collection[UUID]
 ) -> dict[UUID, Campaign]:
@@ -261,45 +144,6 @@ def as_campaign(row: models.ReferralCampaign) -> Campaign:
     )
 
 
-async def set_completed(session: AsyncSession, *, program_id: UUID, completed: Sequence[Completed]) -> None:
-    referral = models.Referral
-    for done in completed:
-        rewarded = done.state is State.REWARDED
-        await session.execute(
-            update(referral)
-            .where(referral.program_id == program_id, referral.id == done.referral_id)
-            .values(
-                state=str(done.state),
-                qualified_at=done.at,
-                qualifying_order_id=done.order_id,
-                approved_at=done.at if rewarded else None,
-                rewarded_at=done.at if rewarded else None,
-                ended_at=None if rewarded else done.at,
-                settled_recorded_at=done.recorded_at,
-            )
-        )
-
-
-async def insert_rewards(session: AsyncSession, *, program_id: UUID, sides: Sequence[PaidSide]) -> None:
-    """Record what each side got. A second payment of a side raises."""
-    await insert_rows(
-        session,
-        models.ReferralReward,
-        [
-            {
-                "program_id": program_id,
-                "referral_id": paid.referral_id,
-                "side": str(paid.side),
-                "member_id": paid.member_id,
-                "entry_id": paid.entry_id,
-                "points": paid.points,
-                "refused": paid.refused,
-            }
-            for paid in sides
-        ],
-    )
-
-
 async def list_referrals(
     session: AsyncSession, *, program_id: UUID, advocate_id: UUID | None, before: UUID | None, limit: int
 ) -> list[models.Referral]:
@@ -311,25 +155,6 @@ async def list_referrals(
     if before is not None:
         query = query.where(referral.id < before)
     return list((await session.execute(query.order_by(referral.id.desc()).limit(limit))).scalars())
-
-
-async def list_referrals_qualified_by(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID
-) -> list[tuple[models.Referral, list[models.ReferralReward]]]:
-    referral, reward = models.Referral, models.ReferralReward
-    found = await session.execute(
-        select(referral).where(referral.program_id == program_id, referral.qualifying_order_id == order_id)
-    )
-    referrals = list(found.scalars())
-    if not referrals:
-        return []
-    paid: Any = await session.execute(
-        select(reward)
-        .where(reward.program_id == program_id, reward.referral_id.in_([row.id for row in referrals]))
-        .order_by(reward.side)
-    )
-    rewards = list(paid.scalars())
-    return [(row, [own for own in rewards if own.referral_id == row.id]) for row in referrals]
 
 
 async def lock_referrals_of(
@@ -374,14 +199,4 @@ async def hand_over_advocacy(session: AsyncSession, *, program_id: UUID, giver: 
         update(referral)
         .where(referral.program_id == program_id, referral.advocate_id == giver, referral.ended_at.is_(None))
         .values(advocate_id=receiver)
-    )
-
-
-async def hand_over_codes(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
-    """Let one member's codes lead to another, whose own primary one stays primary."""
-    code = models.ReferralCode
-    await session.execute(
-        update(code)
-        .where(code.program_id == program_id, code.member_id == giver)
-        .values(member_id=receiver, is_primary=False)
     )

@@ -16,7 +16,7 @@ from loyalty.members import service as members
 from loyalty.members.routes import expand_members
 from loyalty.members.schemas import member_id_of
 from loyalty.programs import service as programs
-from loyalty.referrals import codes, links
+from loyalty.referrals import attributing, codes, links
 from loyalty.referrals import service as referrals
 from loyalty.referrals.errors import ReferralCodeMistyped
 from loyalty.referrals.schemas import (
@@ -112,7 +112,7 @@ class ReferralRoutes(Controller):
         """Tell who brought a member, which claims lost, and why."""
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
-        return attribution_out(*await referrals.outcome(session, program_id=caller.program.id, referee_id=parsed))
+        return attribution_out(*await attributing.outcome(session, program_id=caller.program.id, referee_id=parsed))
 
     @get(
         "/members/{member_id:str}/referral-codes",
@@ -178,7 +178,7 @@ async def follow_link(
     program = await programs.get_by_slug(session, slug=program_slug)
     purpose = f"{request.headers.get('sec-purpose', '')} {request.headers.get('purpose', '')}"
     kind = links.kind_of_visit(method=request.method, user_agent=request.headers.get("user-agent", ""), purpose=purpose)
-    click = await referrals.click(
+    click = await attributing.click(
         session,
         program_id=program.id,
         text=code,

@@ -1,0 +1,104 @@
+"""What an order causes: the points it earns, and the referral it completes."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.checkout import rules
+from loyalty.earning import service as earning
+from loyalty.earning.rules import Award
+from loyalty.members import service as members
+from loyalty.orders import models as order_models
+from loyalty.orders import service as orders
+from loyalty.orders.rules import NewOrder
+from loyalty.points import service as points
+from loyalty.points.book import Book
+from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
+from loyalty.programs.policies import ActivationKind
+from loyalty.programs.rules import Program
+from loyalty.referrals import rewarding
+from loyalty.referrals.rules import Waiting, qualifies
+
+
+async def count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
+    """Let an order earn and complete a referral; its points wait as pending until it is paid."""
+    awards = await _awards(session, program_id=program.id, order=order)
+    waiting = None
+    if order.paid:
+        waiting = await lock_waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
+    completed = waiting if waiting is not None and completes(waiting, order, order.total_minor) else None
+    keys = set(completed.wallets(program.id) if completed else [])
+    if order.customer_id is not None:
+        keys |= rules.award_wallets(awards, program_id=program.id, member_id=order.customer_id)
+    book = await points.open_book(session, program=program, keys=keys, now=now)
+    paid_awards = [(order.id, award, _award(book, order, award, program_id=program.id)) for award in awards]
+    await settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
+    await earning.record(session, program_id=program.id, awards=paid_awards)
+
+
+async def lock_waiting(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, customer_id: UUID | None
+) -> Waiting | None:
+    """Return the buyer's referral, locked, if it waits for a first paid order and this is the first."""
+    if customer_id is None:
+        return None
+    waiting = (await rewarding.lock_waiting(session, program_id=program_id, referee_ids=[customer_id])).get(customer_id)
+    if waiting is None or await orders.have_bought(
+        session, program_id=program_id, customer_ids=[customer_id], other_than=[order_id]
+    ):
+        return None
+    return waiting
+
+
+def completes(waiting: Waiting, order: NewOrder | order_models.Order, total_minor: int) -> bool:
+    return qualifies(waiting, placed_at=order.placed_at, currency=order.currency, total_minor=total_minor)
+
+
+async def settle(
+    session: AsyncSession, book: Book, *, program_id: UUID, completed: Waiting | None, order_id: UUID, at: datetime
+) -> None:
+    """Pay a completed referral into the book, post the book, and write what both decided."""
+    settlement = rewarding.Settlement()
+    if completed is not None:
+        sides = [completed.advocate_id, completed.referee_id]
+        standings = await members.standings(session, program_id=program_id, member_ids=sides)
+        barred = [member_id for member_id in sides if not standings[member_id].may_earn_at(at)]
+        settlement.reward(book, completed, program_id=program_id, order_id=order_id, at=at, barred=barred)
+    await points.post(session, book)
+    await settlement.write(session, program_id=program_id)
+
+
+def source_of(order_id: UUID) -> Source:
+    return Source(SourceKind.ORDER, order_id)
+
+
+async def _awards(session: AsyncSession, *, program_id: UUID, order: NewOrder) -> list[Award]:
+    if order.customer_id is None:
+        return []
+    buyer = await members.find_standing(session, program_id=program_id, customer_id=order.customer_id)
+    if buyer is None:
+        return []
+    # Of two servers one may be behind: an order that says no time of its own is placed no sooner than its buyer joined.
+    is_now = order.placed_at == order.recorded_at
+    return rules.earnings(
+        await earning.versions(session, program_id=program_id),
+        buyer=buyer,
+        placed_at=max(order.placed_at, buyer.enrolled_at) if is_now else order.placed_at,
+        currency=order.currency,
+        lines=order.lines,
+    )
+
+
+def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UUID | None:
+    if award.points == 0 or order.customer_id is None:
+        return None
+    return book.award(
+        WalletKey(program_id, order.customer_id, award.rule.terms.unit),
+        points=award.points,
+        kind=EntryKind.EARN,
+        source=source_of(order.id),
+        occurred_at=order.placed_at,
+        pending=not order.paid or (book.rules.activation.kind is ActivationKind.DELIVERY and not order.delivered),
+        activates_at=rules.starts_at(book.rules, paid_at=order.paid_at or order.placed_at) if order.paid else None,
+    ).id

@@ -1,0 +1,73 @@
+"""What an operator runs: the schema, the server, the worker, the demonstration."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+import uvicorn
+
+from loyalty import local, worker
+from loyalty.app import create_app
+from loyalty.core import migrate
+from loyalty.core.db import create_engine, create_sessions
+from loyalty.core.reference import openapi_json
+from loyalty.core.settings import Settings
+from loyalty.demo import command as demonstration
+
+
+@click.command("migrate")
+def migrate_database() -> None:
+    """Bring the database to this release's schema."""
+    with local.settings() as settings:
+        migrate.upgrade(settings.database_url)
+    click.echo("The schema is up to date.")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+def serve(host: str, port: int) -> None:
+    """Serve the API."""
+    with local.settings() as settings:
+        uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", server_header=False)
+
+
+@click.command("worker")
+@click.option(
+    "--heartbeat", type=click.Path(dir_okay=False, path_type=Path), help="A file to touch after each good round."
+)
+def run_worker(heartbeat: Path | None) -> None:
+    """Do the background work."""
+    with local.settings() as settings:
+        asyncio.run(_work(settings, heartbeat=heartbeat))
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Load, print and end, without serving.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+def demo(*, once: bool, host: str, port: int) -> None:
+    """Load real purchases into a demonstration program, show its reports, and serve it."""
+    with local.settings() as settings:
+        migrate.upgrade(settings.database_url)
+        demonstration.run(settings, once=once, host=host, port=port)
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    settings = Settings(database_url="postgresql://nowhere/none", secret_key="not used to describe anything, ever")  # type: ignore[arg-type]  # noqa: S106
+    click.echo(openapi_json(create_app(settings)), nl=False)
+
+
+async def _work(settings: Settings, *, heartbeat: Path | None) -> None:
+    engine = create_engine(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await worker.run(create_sessions(engine), stop=stop, heartbeat=heartbeat)
+    finally:
+        await engine.dispose()

@@ -1,0 +1,92 @@
+"""The SQL of customers, members or not: made, locked, merged, erased."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Uuid, bindparam, delete, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core.db import insert_rows
+from loyalty.members import models
+
+
+async def lock_customers(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:
+    """Lock customers in order of id; return those that are there."""
+    customer = models.Customer
+    found = await session.execute(
+        select(customer.id)
+        .where(customer.program_id == program_id, customer.id.in_(list(customer_ids)))
+        .order_by(customer.id)
+        .with_for_update(key_share=True)
+    )
+    return set(found.scalars())
+
+
+async def insert_customers(
+    session: AsyncSession, *, program_id: UUID, created: Mapping[UUID, datetime], recorded_at: datetime | None = None
+) -> None:
+    await insert_rows(
+        session,
+        models.Customer,
+        [
+            {
+                "program_id": program_id,
+                "id": customer_id,
+                "created_at": at,
+                "recorded_at": recorded_at or at,
+                "merged_into": None,
+                "erased_at": None,
+            }
+            for customer_id, at in created.items()
+        ],
+    )
+
+
+async def find_merged(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Return who stands now for these customers, where they were merged into another, who may be merged since too."""
+    found = await session.execute(
+        text(
+            """
+            WITH RECURSIVE heirs (id, heir) AS (
+                SELECT id, merged_into FROM customers
+                WHERE program_id = :program_id AND id = ANY(:ids) AND merged_into IS NOT NULL
+                UNION ALL
+                SELECT heirs.id, next.merged_into FROM heirs
+                JOIN customers AS next ON next.program_id = :program_id AND next.id = heirs.heir
+                WHERE next.merged_into IS NOT NULL
+            )
+            SELECT heirs.id, heirs.heir FROM heirs
+            JOIN customers AS last ON last.program_id = :program_id AND last.id = heirs.heir
+            WHERE last.merged_into IS NULL
+            """
+        ).bindparams(bindparam("ids", type_=ARRAY(Uuid())), bindparam("program_id", type_=Uuid())),
+        {"program_id": program_id, "ids": list(customer_ids)},
+    )
+    return {row[0]: row[1] for row in found}
+
+
+async def set_merged(session: AsyncSession, *, program_id: UUID, customer_id: UUID, into: UUID) -> None:
+    """Say into whom a customer was merged."""
+    customer = models.Customer
+    await session.execute(
+        update(customer).where(customer.program_id == program_id, customer.id == customer_id).values(merged_into=into)
+    )
+
+
+async def set_erased(session: AsyncSession, *, program_id: UUID, customer_id: UUID, now: datetime) -> bool:
+    """Mark a customer as erased; False if they were before."""
+    customer = models.Customer
+    marked = await session.execute(
+        update(customer)
+        .where(customer.program_id == program_id, customer.id == customer_id, customer.erased_at.is_(None))
+        .values(erased_at=now)
+        .returning(customer.id)
+    )
+    return marked.first() is not None
+
+
+async def delete_personal(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> None:
+    """Delete a customer's identifiers, former ones included, and profile."""
+    for table in (models.Identifier, models.Profile):
+        await session.execute(delete(table).where(table.program_id == program_id, table.customer_id == customer_id))

@@ -1,0 +1,143 @@
+"""The SQL of what customers are known by."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import ids
+from loyalty.core.db import insert_rows
+from loyalty.members import models
+from loyalty.members.rules import IdentifierKind, Identifiers
+
+
+async def find_customers(
+    session: AsyncSession, *, program_id: UUID, identifiers: Collection[tuple[IdentifierKind, str]]
+) -> dict[tuple[IdentifierKind, str], UUID]:
+    """Return which customer each live identifier belongs to."""
+    identifier = models.Identifier
+    found = await session.execute(
+        select(identifier.kind, identifier.value, identifier.customer_id).where(
+            identifier.program_id == program_id,
+            identifier.removed_at.is_(None),
+            tuple_(identifier.kind, identifier.value).in_([(str(kind), value) for kind, value in identifiers]),
+        )
+    )
+    return {(IdentifierKind(kind), value): customer_id for kind, value, customer_id in found}
+
+
+async def find_by_external_ids(
+    session: AsyncSession, *, program_id: UUID, external_ids: Collection[str]
+) -> dict[str, UUID]:
+    identifier = models.Identifier
+    found = await session.execute(
+        select(identifier.value, identifier.customer_id).where(
+            identifier.program_id == program_id,
+            identifier.kind == IdentifierKind.EXTERNAL_ID,
+            identifier.removed_at.is_(None),
+            identifier.value.in_(list(external_ids)),
+        )
+    )
+    return {row.value: row.customer_id for row in found}
+
+
+async def insert_identifiers(
+    session: AsyncSession, *, program_id: UUID, rows: Sequence[tuple[UUID, IdentifierKind, str, datetime]]
+) -> None:
+    """Add identifiers known to be free; a parallel taker makes this raise."""
+    await insert_rows(
+        session,
+        models.Identifier,
+        [
+            {
+                "program_id": program_id,
+                "id": ids.new(),
+                "customer_id": customer_id,
+                "kind": str(kind),
+                "value": value,
+                "added_at": at,
+                "removed_at": None,
+            }
+            for customer_id, kind, value, at in rows
+        ],
+    )
+
+
+async def claim_identifiers(
+    session: AsyncSession, *, program_id: UUID, customer_id: UUID, identifiers: Identifiers, now: datetime
+) -> list[IdentifierKind]:
+    """Add identifiers to a customer; return the kinds that are another's, or that this customer has already."""
+    if not identifiers:
+        return []
+    added = await session.execute(
+        insert(models.Identifier)
+        .values(
+            [
+                {
+                    "program_id": program_id,
+                    "id": ids.new(),
+                    "customer_id": customer_id,
+                    "kind": str(kind),
+                    "value": value,
+                    "added_at": now,
+                }
+                for kind, value in sorted(identifiers.items())
+            ]
+        )
+        .on_conflict_do_nothing()
+        .returning(models.Identifier.kind)
+    )
+    taken = {IdentifierKind(kind) for kind in added.scalars()}
+    return [kind for kind in sorted(identifiers) if kind not in taken]
+
+
+async def end_identifiers(
+    session: AsyncSession, *, program_id: UUID, customer_id: UUID, kinds: Collection[IdentifierKind], now: datetime
+) -> None:
+    await session.execute(
+        update(models.Identifier)
+        .where(
+            models.Identifier.program_id == program_id,
+            models.Identifier.customer_id == customer_id,
+            models.Identifier.kind.in_([str(kind) for kind in kinds]),
+            models.Identifier.removed_at.is_(None),
+        )
+        .values(removed_at=now)
+    )
+
+
+async def hand_over_identifiers(
+    session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID, kinds: Collection[IdentifierKind]
+) -> None:
+    """Let another customer be known by these identifiers of one."""
+    identifier = models.Identifier
+    await session.execute(
+        update(identifier)
+        .where(
+            identifier.program_id == program_id,
+            identifier.customer_id == giver,
+            identifier.kind.in_([str(kind) for kind in kinds]),
+            identifier.removed_at.is_(None),
+        )
+        .values(customer_id=receiver)
+    )
+
+
+async def list_identifiers(
+    session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]
+) -> dict[UUID, Identifiers]:
+    identifier = models.Identifier
+    found = await session.execute(
+        select(identifier.customer_id, identifier.kind, identifier.value).where(
+            identifier.program_id == program_id,
+            identifier.customer_id.in_(list(customer_ids)),
+            identifier.removed_at.is_(None),
+        )
+    )
+    known: dict[UUID, Identifiers] = {customer_id: {} for customer_id in customer_ids}
+    for customer_id, kind, value in found:
+        known[customer_id][IdentifierKind(kind)] = value
+    return known

@@ -1,0 +1,119 @@
+"""The SQL of members' codes."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core.db import insert_rows
+from loyalty.referrals import models
+from loyalty.referrals.codes import CodeKind
+
+
+async def insert_code(
+    session: AsyncSession, *, program_id: UUID, code: str, member_id: UUID, kind: CodeKind, now: datetime
+) -> bool:
+    """Add a member's primary code; False if it is or ever was somebody's."""
+    added = await session.execute(
+        insert(models.ReferralCode)
+        .values(
+            program_id=program_id,
+            code=code,
+            member_id=member_id,
+            issued_to=member_id,
+            kind=str(kind),
+            is_primary=True,
+            created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["program_id", "code"])
+        .returning(models.ReferralCode.code)
+    )
+    return added.first() is not None
+
+
+async def insert_codes(session: AsyncSession, *, program_id: UUID, codes: Sequence[tuple[str, UUID, datetime]]) -> None:
+    """Add generated primary codes of new members; a code that is taken makes this raise."""
+    await insert_rows(
+        session,
+        models.ReferralCode,
+        [
+            {
+                "program_id": program_id,
+                "code": code,
+                "member_id": member_id,
+                "issued_to": member_id,
+                "kind": str(CodeKind.GENERATED),
+                "is_primary": True,
+                "created_at": at,
+                "retired_at": None,
+            }
+            for code, member_id, at in codes
+        ],
+    )
+
+
+async def demote_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
+    code = models.ReferralCode
+    await session.execute(
+        update(code).where(code.program_id == program_id, code.member_id == member_id).values(is_primary=False)
+    )
+
+
+async def find_code_owners(session: AsyncSession, *, program_id: UUID, codes: Collection[str]) -> dict[str, UUID]:
+    """Return whose live codes these are."""
+    code = models.ReferralCode
+    found = await session.execute(
+        select(code.code, code.member_id).where(
+            code.program_id == program_id, code.code.in_(list(codes)), code.retired_at.is_(None)
+        )
+    )
+    return {row.code: row.member_id for row in found}
+
+
+async def list_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> list[models.ReferralCode]:
+    """Return a member's live codes, the primary one first."""
+    code = models.ReferralCode
+    found = await session.execute(
+        select(code)
+        .where(code.program_id == program_id, code.member_id == member_id, code.retired_at.is_(None))
+        .order_by(code.is_primary.desc(), code.created_at, code.code)
+    )
+    return list(found.scalars())
+
+
+async def get_first_code(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> str:
+    """Return the code that a member got on joining, whosever it has become by a merge."""
+    code = models.ReferralCode
+    found = await session.execute(
+        select(code.code)
+        .where(code.program_id == program_id, code.issued_to == member_id, code.kind == str(CodeKind.GENERATED))
+        .order_by(code.created_at, code.code)
+        .limit(1)
+    )
+    return found.scalar_one()
+
+
+async def primary_codes(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> dict[UUID, str]:
+    code = models.ReferralCode
+    found = await session.execute(
+        select(code.member_id, code.code).where(
+            code.program_id == program_id,
+            code.member_id.in_(list(member_ids)),
+            code.is_primary,
+            code.retired_at.is_(None),
+        )
+    )
+    return {row.member_id: row.code for row in found}
+
+
+async def hand_over_codes(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    """Let one member's codes lead to another, whose own primary one stays primary."""
+    code = models.ReferralCode
+    await session.execute(
+        update(code)
+        .where(code.program_id == program_id, code.member_id == giver)
+        .values(member_id=receiver, is_primary=False)
+    )

@@ -1,0 +1,89 @@
+"""The SQL of referrals that an order completes."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core.db import insert_rows
+from loyalty.referrals import models
+from loyalty.referrals.rules import Completed, PaidSide, State
+
+
+async def lock_waiting_referrals(
+    session: AsyncSession, *, program_id: UUID, referee_ids: Collection[UUID]
+) -> list[models.Referral]:
+    """Lock the referrals of these referees that still wait for their order, in order of referee."""
+    referral = models.Referral
+    found = await session.execute(
+        select(referral)
+        .where(
+            referral.program_id == program_id,
+            referral.referee_id.in_(list(referee_ids)),
+            referral.state == str(State.SIGNED_UP),
+            referral.ended_at.is_(None),
+        )
+        .order_by(referral.referee_id)
+        .with_for_update(key_share=True)
+    )
+    return list(found.scalars())
+
+
+async def set_completed(session: AsyncSession, *, program_id: UUID, completed: Sequence[Completed]) -> None:
+    referral = models.Referral
+    for done in completed:
+        rewarded = done.state is State.REWARDED
+        await session.execute(
+            update(referral)
+            .where(referral.program_id == program_id, referral.id == done.referral_id)
+            .values(
+                state=str(done.state),
+                qualified_at=done.at,
+                qualifying_order_id=done.order_id,
+                approved_at=done.at if rewarded else None,
+                rewarded_at=done.at if rewarded else None,
+                ended_at=None if rewarded else done.at,
+                settled_recorded_at=done.recorded_at,
+            )
+        )
+
+
+async def insert_rewards(session: AsyncSession, *, program_id: UUID, sides: Sequence[PaidSide]) -> None:
+    """Record what each side got. A second payment of a side raises."""
+    await insert_rows(
+        session,
+        models.ReferralReward,
+        [
+            {
+                "program_id": program_id,
+                "referral_id": paid.referral_id,
+                "side": str(paid.side),
+                "member_id": paid.member_id,
+                "entry_id": paid.entry_id,
+                "points": paid.points,
+                "refused": paid.refused,
+            }
+            for paid in sides
+        ],
+    )
+
+
+async def list_referrals_qualified_by(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID
+) -> list[tuple[models.Referral, list[models.ReferralReward]]]:
+    referral, reward = models.Referral, models.ReferralReward
+    found = await session.execute(
+        select(referral).where(referral.program_id == program_id, referral.qualifying_order_id == order_id)
+    )
+    referrals = list(found.scalars())
+    if not referrals:
+        return []
+    paid: Any = await session.execute(
+        select(reward)
+        .where(reward.program_id == program_id, reward.referral_id.in_([row.id for row in referrals]))
+        .order_by(reward.side)
+    )
+    rewards = list(paid.scalars())
+    return [(row, [own for own in rewards if own.referral_id == row.id]) for row in referrals]
