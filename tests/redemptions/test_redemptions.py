@@ -30,12 +30,6 @@ async def suspend(shop: Shop, member: Json, what: str) -> None:
     await shop.post(f"/v1/members/{member['id']}/status-changes", body)
 
 
-async def lots(shop: Shop) -> list[tuple[int, int]]:
-    async with transaction(shop.sessions) as session:
-        query = text("SELECT granted, remaining FROM lots WHERE program_id = :id ORDER BY id")
-        return [(row[0], row[1]) for row in await session.execute(query, {"id": shop.program.id})]
-
-
 async def test_a_redemption_takes_its_cost_and_gives_a_coupon(shop: Shop) -> None:
     member, reward = await rich(shop), await shop.reward(cost=60, coupon_days=30)
     redemption = await redeem(shop, member, reward)
@@ -122,29 +116,6 @@ async def test_stock_is_taken_and_returned(shop: Shop) -> None:
     assert (await shop.get(f"/v1/rewards/{reward['id']}"))["stock_left"] == 1
     assert (await redeem(shop, member, reward))["balance_after"] == 89
     assert (await shop.get(f"/v1/rewards/{reward['id']}"))["stock_left"] == 0
-
-
-async def test_a_cancellation_puts_the_points_back_into_the_very_lots_they_came_from(shop: Shop) -> None:
-    member, reward = await shop.enrol(), await shop.reward(cost=50)
-    for euros in (20, 40, 30):
-        await shop.order(euros, customer_id=member["customer_id"])
-    first = await redeem(shop, member, reward)
-    assert await lots(shop) == [(20, 0), (40, 10), (30, 30)]
-    cheap = await redeem(shop, member, await shop.reward(cost=15))
-    assert await lots(shop) == [(20, 0), (40, 0), (30, 25)]
-    await cancel(shop, first)
-    assert await lots(shop) == [(20, 20), (40, 30), (30, 25)]
-    await cancel(shop, cheap)
-    assert await lots(shop) == [(20, 20), (40, 40), (30, 30)]
-    entries = (await shop.get(f"/v1/members/{member['id']}/entries"))["data"]
-    assert [(own["kind"], own["points"], own["balance_after"]) for own in entries[:4]] == [
-        ("restore", 15, 90),
-        ("restore", 50, 75),
-        ("spend", 15, 25),
-        ("spend", 50, 40),
-    ]
-    assert [own["corrects_id"] for own in entries[:4]] == [entries[2]["id"], entries[3]["id"], None, None]
-    await shop.books_hold()
 
 
 async def test_a_redemption_is_cancelled_once(shop: Shop) -> None:

@@ -54,19 +54,6 @@ async def test_a_whole_return_takes_back_what_the_order_earned(shop: Shop) -> No
     await shop.books_hold()
 
 
-async def test_a_return_is_counted_under_the_rule_of_the_order_not_todays(shop: Shop) -> None:
-    """Peers forget the earned points, or reverse at today's rate."""
-    member, order = await bought(shop, 10_000)
-    rule = (await shop.get("/v1/earning-rules"))["data"][0]["id"]
-    terms = {"kind": "points_per_amount", "points": 7, "step_minor": {"EUR": 100}}
-    await shop.post("/v1/test-clock/advance", {"to": "2026-01-02T00:00:00Z"}, expect=200)
-    version = {"terms": terms, "active_from": "2026-01-02T00:00:00Z"}
-    await shop.post(f"/v1/earning-rules/{rule}/versions", version)
-    returned = await give_back(shop, order, total=euros(2_500))
-    assert returned["points_reversed"] == 25
-    assert (await shop.wallet(member["id"]))["balance"] == 75
-
-
 async def test_many_partial_returns_take_what_one_big_one_takes(shop: Shop) -> None:
     """Each cent of 10.99 twice: rounding happens on what is left, never on the parts."""
     one, whole = await bought(shop, 1_099, 1_099)

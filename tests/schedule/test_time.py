@@ -73,19 +73,6 @@ async def test_activity_puts_off_expiry_by_inactivity(shop: Shop) -> None:
     assert (await shop.wallet(member["id"]))["balance"] == 0
 
 
-async def test_expiry_takes_what_is_left_of_a_lot_not_what_was_in_it(shop: Shop) -> None:
-    """Drupal's userpoints expired the gross points and left balances below zero."""
-    await settings(shop, expiry={"kind": "after", "days": 1})
-    member, _ = await buyer(shop)
-    reward = await shop.reward(cost=70)
-    await shop.post("/v1/redemptions", {"member_id": member["id"], "reward_id": reward["id"]})
-    await advance(shop, "2026-03-01T00:00:00Z")
-    assert (await entries(shop, member))[-1] == ("expire", 30, "2026-01-02T23:00:00Z")
-    await advance(shop, "2026-04-01T00:00:00Z")
-    assert [kind for kind, _, _ in await entries(shop, member)] == ["earn", "spend", "expire"]
-    await shop.books_hold()
-
-
 async def test_a_lot_keeps_the_dates_it_was_given_when_the_policy_changes(shop: Shop) -> None:
     await settings(shop, expiry={"kind": "after", "days": 30})
     member, _ = await buyer(shop)
