@@ -1,9 +1,13 @@
 """Points that are over stay over, and what expired is not taken a second time."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.shop import Shop
+
+from loyalty.core.db import transaction
 
 IDLE = {"kind": "inactivity", "days": 2}
 
@@ -124,3 +128,19 @@ async def test_a_program_keeps_its_time_zone(shop: Shop) -> None:
     refused = await shop.send("PATCH", "/v1/program", {"time_zone": "Asia/Kathmandu"}, expect=400)
     assert [fault["pointer"] for fault in refused.json()["errors"]] == ["/time_zone"]
     assert (await shop.get("/v1/program"))["time_zone"] == "Europe/Berlin"
+
+
+async def test_what_is_due_is_shown_alike_before_it_is_written(shop: Shop) -> None:
+    """The clock passes the end of a lot and no job runs: wallet, lots and explanation tell the same."""
+    member = await shop.enrol()
+    gift = {"member_id": member["id"], "points": 30, "reason": "gift", "expires_at": "2026-01-05T00:00:00Z"}
+    await shop.post("/v1/adjustments", gift)
+    async with transaction(shop.sessions) as session:
+        at = {"id": shop.program.id, "to": datetime(2026, 1, 7, tzinfo=UTC)}
+        await session.execute(text("UPDATE programs SET clock_at = :to WHERE id = :id"), at)
+    assert (await shop.wallet(member["id"]))["balance"] == 0
+    lots = (await shop.get(f"/v1/members/{member['id']}/lots"))["data"]
+    assert [lot["remaining"] for lot in lots] == [0]
+    told = (await shop.get(f"/v1/members/{member['id']}/explanation"))["reasons"]
+    assert [reason["code"] for reason in told] == ["balance", "expire", "adjust"]
+    assert len((await shop.get(f"/v1/members/{member['id']}/entries"))["data"]) == 1

@@ -77,6 +77,7 @@ class PointRoutes(Controller):
         member_id: FromPath[str],
         caller: Caller,
         session: Session,
+        now: Now,
         unit: UnitParameter = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
@@ -85,7 +86,9 @@ class PointRoutes(Controller):
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
         key = WalletKey(caller.program.id, parsed, unit or caller.program.rules.unit)
-        return lot_page(await points.lots(session, program=caller.program, key=key, cursor=cursor, limit=limit))
+        return lot_page(
+            await points.lots(session, program=caller.program, key=key, cursor=cursor, limit=limit, now=now)
+        )
 
     @get(
         "/ledger/verification", operation_id="get_ledger_verification", scope=Scope.POINTS_READ, responses=problems(403)

@@ -59,11 +59,17 @@ class Verification:
 
 @dataclass(frozen=True)
 class View:
-    """A wallet as it stands: which of its points expire when, and which become spendable when, the next first."""
+    """A wallet as it stands: which of its points expire when, and which become spendable when, the next first.
+
+    `due` are the entries that time has caused and nobody has written yet, `lots` what they leave of those lots that
+    have dates.
+    """
 
     wallet: Wallet
     expiring: list[tuple[datetime, int]]
     starting: list[tuple[datetime, int]]
+    lots: list[Lot]
+    due: list[Entry]
 
 
 async def open_wallets(session: AsyncSession, *, keys: Collection[WalletKey], now: datetime) -> None:
@@ -178,16 +184,19 @@ async def lapses(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> li
 
 
 async def lots(
-    session: AsyncSession, *, program: Program, key: WalletKey, cursor: str | None, limit: int
+    session: AsyncSession, *, program: Program, key: WalletKey, cursor: str | None, limit: int, now: datetime
 ) -> Page[tuple[Lot, datetime | None]]:
-    """List a wallet's lots and when each ends as things stand, spent ones included, the newest first."""
+    """List a wallet's lots and when each ends as things stand now, spent ones included, the newest first."""
     before = paging.last_id(cursor)
     rows = await lot_queries.page_lots(session, key, before=before, limit=limit + 1)
     cut = paging.page(rows, limit=limit, key=lambda lot: ids.encode(lot.id))
-    own = await queries.list_wallets(session, program_id=key.program_id, member_ids=[key.member_id])
-    wallet = next((wallet for wallet in own if wallet.key == key), None)
-    ends = [(lot, lot.ends_at(wallet, program.rules.zone) if wallet else None) for lot in cut.data]
-    return Page(ends, cut.has_more, cut.next_cursor)
+    views = await wallets(session, program=program, member_id=key.member_id, now=now)
+    view = next((view for view in views if view.wallet.key == key), None)
+    if view is None:
+        return Page([], cut.has_more, cut.next_cursor)
+    settled = {lot.id: lot for lot in view.lots}
+    shown = [settled.get(lot.id, lot) for lot in cut.data]
+    return Page([(lot, lot.ends_at(view.wallet, program.rules.zone)) for lot in shown], cut.has_more, cut.next_cursor)
 
 
 async def load_source(session: AsyncSession, book: Book, *, source_id: UUID) -> None:
@@ -316,7 +325,13 @@ async def wallets(session: AsyncSession, *, program: Program, member_id: UUID, n
         await _settle(session, book, due)
     zone = program.rules.zone
     return [
-        View(wallet, expiring(book.lots.of(key), wallet, zone), starting(book.lots.of(key)))
+        View(
+            wallet,
+            expiring(book.lots.of(key), wallet, zone),
+            starting(book.lots.of(key)),
+            book.lots.of(key),
+            [entry for entry in book.entries if entry.wallet == key],
+        )
         for key, wallet in book.wallets.items()
     ]
 

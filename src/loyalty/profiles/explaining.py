@@ -63,6 +63,10 @@ def explain(
     yield Reason("balance", _balance(view.wallet))
     for lot, ends_at in lots:
         yield from _of_lot(lot, ends_at, orders)
+    for due in reversed(view.due):
+        yield Reason(
+            due.movement.kind, {"points": due.movement.points, "source": _named(due.source, orders)}, due.occurred_at
+        )
     for entry in entries:
         params: dict[str, str | int] = {"points": entry.points, "source": _named(source_of(entry), orders)}
         yield Reason(entry.kind, params, entry.occurred_at)

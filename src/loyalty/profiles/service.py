@@ -22,7 +22,7 @@ async def explanation(session: AsyncSession, *, program: Program, key: WalletKey
     view = next((own for own in views if own.wallet.key == key), None)
     if view is None:
         return iter(())
-    lots = (await points.lots(session, program=program, key=key, cursor=None, limit=_MOST)).data
+    lots = (await points.lots(session, program=program, key=key, cursor=None, limit=_MOST, now=now)).data
     entries = (await points.entries(session, key=key, cursor=None, limit=_MOST)).data
     sources = {lot.source.id for lot, _ in lots} | {source_of(entry).id for entry in entries}
     names = await orders.external_ids(session, program_id=program.id, order_ids=sources)
