@@ -30,7 +30,7 @@ from loyalty.core.settings import Settings
 from loyalty.demo import program as demo
 from loyalty.demo import purchases
 from loyalty.earning import service as earning
-from loyalty.earning.rules import PointsPerAmount, Rounding
+from loyalty.earning.terms import PointsPerAmount, Terms
 from loyalty.programs import service as programs
 from loyalty.programs.rules import Mode, ProgramRules
 
@@ -153,7 +153,7 @@ async def _open(sessions: Sessions) -> str:
             session,
             program_id=program.id,
             name="base",
-            terms=PointsPerAmount("points", 1, {"EUR": 100}, Rounding.DOWN),
+            terms=Terms("points", PointsPerAmount(1, {"EUR": 100})),
             active_from=clock.now(),
             active_until=None,
             actor="bench",

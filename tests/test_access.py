@@ -7,7 +7,18 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 from litestar import Litestar
-from tests.access.doors import BODIES, CLOSED, OPERATIONS, PASSWORD, PUBLIC, Operation, World, open_paths, open_world
+from tests.access.doors import (
+    BODIES,
+    CLOSED,
+    OPERATIONS,
+    PASSWORD,
+    PUBLIC,
+    TERMS,
+    Operation,
+    World,
+    open_paths,
+    open_world,
+)
 from tests.conftest import SECRET, connect, running
 
 from loyalty.access import service as access
@@ -174,6 +185,9 @@ async def _own_object(world: World, operation: Operation) -> dict[str, str]:  # 
             return {"member_id": (await shop.enrol())["id"]}
         case "create_order_claim":
             return {"order_id": (await shop.order(5))["id"]}
+        case "create_earning_rule_activation" | "create_earning_rule_retirement":
+            rule = {"name": "own", "terms": TERMS, "draft": operation.id.endswith("activation")}
+            return {"rule_id": (await shop.post("/v1/earning-rules", rule))["id"]}
         case "create_hold_release":
             return {"hold_id": (await shop.post("/v1/holds", {"member_id": member, "points": 1}))["id"]}
         case "create_lot_reinstatement":

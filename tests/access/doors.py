@@ -186,7 +186,7 @@ def _given(member: Json, **details: Any) -> Json:
     return {"member_id": member["id"], "points": 20, "reason": "goodwill", **details}
 
 
-_TERMS: Final = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 100}}
+TERMS: Final = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 100}}
 
 BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "advance_test_clock": lambda _: {"to": "2026-01-01T13:00:00Z"},
@@ -195,8 +195,10 @@ BODIES: Final[dict[str, Callable[[World], Any]]] = {
         "csv": f"external_id,member,points,reason\nrow-{next(world.shop.numbers)},{world.member['id']},5,gift\n"
     },
     "create_coupon_use": lambda world: {"code": world.coupon},
-    "create_earning_rule": lambda _: {"name": "more", "terms": _TERMS},
-    "create_earning_rule_version": lambda _: {"terms": _TERMS, "active_from": "2026-06-01T00:00:00Z"},
+    "create_earning_rule": lambda _: {"name": "more", "terms": TERMS},
+    "create_earning_rule_activation": lambda _: {"active_from": "2026-06-01T00:00:00Z"},
+    "create_earning_rule_retirement": lambda _: {"at": "2026-07-01T00:00:00Z"},
+    "create_earning_rule_version": lambda _: {"terms": TERMS, "active_from": "2026-06-01T00:00:00Z"},
     "create_hold": lambda world: {"member_id": world.member["id"], "points": 5},
     "create_hold_capture": lambda _: {"points": 5},
     "create_import": lambda world: {

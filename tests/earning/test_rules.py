@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty.core.money import MAX_INTEGER
-from loyalty.earning.rules import PointsPerAmount, Rounding, RuleVersion, count_order, divide, in_force
+from loyalty.earning.evaluation import Moment, Outcome, Purchase, Verdict, judge_order
+from loyalty.earning.rules import RuleVersion, divide, in_force
+from loyalty.earning.terms import PointsPerAmount, Rounding, Terms
 from loyalty.orders.rules import Line
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -37,8 +39,12 @@ def version(
     begins: datetime = NOW,
     ends: datetime | None = None,
 ) -> RuleVersion:
-    terms = PointsPerAmount("points", points, step or {"EUR": 100}, rounding)
+    terms = Terms("points", PointsPerAmount(points, step or {"EUR": 100}, rounding))
     return RuleVersion(UUID(int=rule), number, terms, begins, ends)
+
+
+def count_order(rules: list[RuleVersion], *, currency: str, lines: list[Line]) -> list[Verdict]:
+    return judge_order(rules, purchase=Purchase(currency, lines), moment=Moment(NOW))
 
 
 def lines(*totals: int) -> list[Line]:
@@ -121,12 +127,13 @@ def test_points_are_bounded_where_the_base_is_not() -> None:
 )
 def test_points_count_in_the_currencys_own_minor_unit(currency: str, step: int, amount: int, points: int) -> None:
     rule = version(step={"JPY": 100, "EUR": 100, "KWD": 1_000})
-    assert rule.terms.step_minor[currency] == step
+    assert version(step={currency: step}).terms.gives == PointsPerAmount(1, {currency: step})
     assert points_of(rule, currency, amount) == points
 
 
 def test_a_rule_that_does_not_know_the_currency_gives_no_award() -> None:
-    assert count_order([version()], currency="JPY", lines=lines(1_000)) == []
+    (own,) = count_order([version()], currency="JPY", lines=lines(1_000))
+    assert (own.outcome, own.points, own.line_points) == (Outcome.OTHER_CURRENCY, 0, ())
 
 
 def test_each_rule_gives_its_own_award() -> None:

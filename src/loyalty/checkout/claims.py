@@ -79,4 +79,6 @@ def _counted(order: order_models.Order, lines: list[Line], *, member_id: UUID, n
         paid=order.paid_at is not None,
         delivered=order.delivered_at is not None,
         paid_at=order.paid_at,
+        store=order.store,
+        payment_method=order.payment_method,
     )

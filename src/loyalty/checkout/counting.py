@@ -1,13 +1,18 @@
 """What an order causes: the points it earns, and the referral it completes."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.checkout import rules
+from loyalty.earning import limiting
 from loyalty.earning import service as earning
-from loyalty.earning.rules import Award
+from loyalty.earning.evaluation import Moment, Purchase, judge_order
+from loyalty.earning.limiting import Tally
+from loyalty.earning.rules import Award, RuleVersion
+from loyalty.earning.service import Count
 from loyalty.members import service as members
 from loyalty.orders import models as order_models
 from loyalty.orders import service as orders
@@ -22,19 +27,59 @@ from loyalty.referrals.rules import Waiting, qualifies
 
 
 async def count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
-    """Let an order earn and complete a referral; its points wait as pending until it is paid."""
-    awards = await _awards(session, program_id=program.id, order=order)
+    """Let an order earn and complete a referral; its points wait as pending until it is paid.
+
+    Locks the referral, then what limits rules, then wallets.
+    """
     waiting = None
     if order.paid:
         waiting = await lock_waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
     completed = waiting if waiting is not None and completes(waiting, order, order.total_minor) else None
+    counted = await judge(session, program=program, order=order, limits=limiting.lock)
     keys = set(completed.wallets(program.id) if completed else [])
-    if order.customer_id is not None:
-        keys |= rules.award_wallets(awards, program_id=program.id, member_id=order.customer_id)
+    if counted is not None and order.customer_id is not None:
+        keys |= rules.award_wallets(counted.awards, program_id=program.id, member_id=order.customer_id)
     book = await points.open_book(session, program=program, keys=keys, now=now)
-    paid_awards = [(order.id, award, _award(book, order, award, program_id=program.id)) for award in awards]
+    awards = [] if counted is None else counted.awards
+    paid = {award.rule.rule_id: _award(book, order, award, program_id=program.id) for award in awards}
     await settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
-    await earning.record(session, program_id=program.id, awards=paid_awards)
+    if counted is not None:
+        await earning.record(session, program_id=program.id, counts=[(counted, paid)])
+
+
+async def judge(
+    session: AsyncSession, *, program: Program, order: NewOrder, limits: Callable[..., Awaitable[Tally]]
+) -> Count | None:
+    """Decide what an order earns, and count that to the limits of rules, which `limits` looks up.
+
+    None unless the buyer was a member, free to earn, when it was placed.
+    """
+    if order.customer_id is None:
+        return None
+    buyer = await members.find_standing(session, program_id=program.id, customer_id=order.customer_id)
+    if buyer is None:
+        return None
+    # Of two servers one may be behind: an order that says no time of its own is placed no sooner than its buyer joined.
+    is_now = order.placed_at == order.recorded_at
+    at = max(order.placed_at, buyer.enrolled_at) if is_now else order.placed_at
+    if not buyer.may_earn_at(at):
+        return None
+    known = await earning.rule_set(session, program_id=program.id)
+    in_force, local = known.at(at), at.astimezone(program.rules.zone)
+    tally = await limits(session, program_id=program.id, rules=in_force, occasions=[(buyer.id, local.date())])
+    moment = Moment(
+        local,
+        base=program.rules.earning_base,
+        attributes=await _attributes(session, program_id=program.id, member_id=buyer.id, rules_=in_force),
+        order_number=await _order_number(session, program_id=program.id, member_id=buyer.id, rules_=in_force),
+        allowed=tally.allowances(in_force, member_id=buyer.id, day=local.date()),
+    )
+    verdicts = judge_order(in_force, purchase=Purchase.of(order, order.lines), moment=moment)
+    counted = Count(order.id, at, known.number, in_force, moment, verdicts)
+    given = {own.rule.rule_id: own.points for own in verdicts if own.counts}
+    tally.count(in_force, member_id=buyer.id, day=local.date(), points=given)
+    await tally.write(session)
+    return counted
 
 
 async def lock_waiting(
@@ -73,26 +118,28 @@ def source_of(order_id: UUID) -> Source:
     return Source(SourceKind.ORDER, order_id)
 
 
-async def _awards(session: AsyncSession, *, program_id: UUID, order: NewOrder) -> list[Award]:
-    if order.customer_id is None:
-        return []
-    buyer = await members.find_standing(session, program_id=program_id, customer_id=order.customer_id)
-    if buyer is None:
-        return []
-    # Of two servers one may be behind: an order that says no time of its own is placed no sooner than its buyer joined.
-    is_now = order.placed_at == order.recorded_at
-    return rules.earnings(
-        await earning.versions(session, program_id=program_id),
-        buyer=buyer,
-        placed_at=max(order.placed_at, buyer.enrolled_at) if is_now else order.placed_at,
-        currency=order.currency,
-        lines=order.lines,
-    )
+async def _attributes(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, rules_: Sequence[RuleVersion]
+) -> dict[str, str]:
+    """Look up a member's attributes, if any rule asks for them."""
+    if not any(rule.terms.conditions.attributes for rule in rules_):
+        return {}
+    found = await members.attributes(session, program_id=program_id, member_ids=[member_id])
+    return found.get(member_id, {})
 
 
-def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UUID | None:
-    if award.points == 0 or order.customer_id is None:
+async def _order_number(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, rules_: Sequence[RuleVersion]
+) -> int | None:
+    """Count a customer's orders, the one just recorded among them, if any rule asks for it."""
+    if not any(rule.terms.conditions.count_orders for rule in rules_):
         return None
+    return (await orders.numbers(session, program_id=program_id, customer_ids=[member_id])).get(member_id)
+
+
+def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UUID:
+    if order.customer_id is None:
+        raise AssertionError("only a member's order earns")
     return book.award(
         WalletKey(program_id, order.customer_id, award.rule.terms.unit),
         points=award.points,

@@ -10,7 +10,9 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.money import MoneyOut
 from loyalty.core.paging import Page
+from loyalty.earning.evaluation import Verdict
 from loyalty.earning.models import OrderAward
+from loyalty.earning.terms import kind_of
 from loyalty.members.schemas import MemberOut
 from loyalty.orders.models import Order, OrderLine
 from loyalty.orders.rules import OrderStatus
@@ -21,8 +23,12 @@ from loyalty.referrals.models import Referral, ReferralReward
 class LineOut(msgspec.Struct):
     sku: str
     category: str | None
+    brand: str | None
+    kind: str
     quantity: int
     total: MoneyOut
+    discount: MoneyOut
+    tax: MoneyOut
 
 
 class AwardOut(msgspec.Struct):
@@ -34,6 +40,25 @@ class AwardOut(msgspec.Struct):
     points: int
     unit: str
     line_points: list[int]
+
+
+class TraceOut(msgspec.Struct):
+    """What one rule said, in order of priority: `outcome` is counted, or why it was not.
+
+    `base` and `pieces` are those of the lines it chose, `counted` its points before limits, and `points` those after;
+    `capped_by` is the limit between them.
+    """
+
+    rule_id: str
+    rule_version: int
+    kind: str
+    outcome: str
+    unit: str
+    base: MoneyOut
+    pieces: int
+    counted: int
+    points: int
+    capped_by: str | None
 
 
 class OrderEntryOut(msgspec.Struct):
@@ -66,6 +91,8 @@ class OrderOut(msgspec.Struct):
     status: str
     total: MoneyOut
     channel: str | None
+    store: str | None
+    payment_method: str | None
     placed_at: str
     recorded_at: str
     paid_at: str | None
@@ -75,6 +102,7 @@ class OrderOut(msgspec.Struct):
     lines: list[LineOut]
     points_earned: int
     awards: list[AwardOut]
+    trace: list[TraceOut]
     entries: list[OrderEntryOut]
     referral: CompletedReferralOut | None
     metadata: dict[str, str]
@@ -110,6 +138,8 @@ def order_out(view: View) -> OrderOut:
         status=_status(order),
         total=MoneyOut(order.total_minor, order.currency),
         channel=order.channel,
+        store=order.store,
+        payment_method=order.payment_method,
         placed_at=rfc3339(order.placed_at),
         recorded_at=rfc3339(order.recorded_at),
         paid_at=rfc3339(order.paid_at) if order.paid_at else None,
@@ -119,6 +149,7 @@ def order_out(view: View) -> OrderOut:
         lines=[_line_out(line, order.currency) for line in view.lines],
         points_earned=sum(award.points for award in view.awards),
         awards=[_award_out(award, order.currency) for award in view.awards],
+        trace=[trace_out(own, order.currency) for own in view.trace],
         entries=[_entry_out(entry) for entry in view.entries],
         referral=_referral_out(view.referrals),
         metadata=order.notes,
@@ -182,7 +213,16 @@ def _earned(view: View) -> list[OrderEntryOut]:
 
 
 def _line_out(line: OrderLine, currency: str) -> LineOut:
-    return LineOut(line.sku, line.category, line.quantity, MoneyOut(line.total_minor, currency))
+    return LineOut(
+        sku=line.sku,
+        category=line.category,
+        brand=line.brand,
+        kind=line.kind,
+        quantity=line.quantity,
+        total=MoneyOut(line.total_minor, currency),
+        discount=MoneyOut(line.discount_minor, currency),
+        tax=MoneyOut(line.tax_minor, currency),
+    )
 
 
 def _award_out(award: OrderAward, currency: str) -> AwardOut:
@@ -193,6 +233,21 @@ def _award_out(award: OrderAward, currency: str) -> AwardOut:
         points=award.points,
         unit=award.unit,
         line_points=list(award.line_points),
+    )
+
+
+def trace_out(own: Verdict, currency: str) -> TraceOut:
+    return TraceOut(
+        rule_id=ids.public("rul", own.rule.rule_id),
+        rule_version=own.rule.version,
+        kind=kind_of(own.rule.terms.gives),
+        outcome=own.outcome,
+        unit=own.rule.terms.unit,
+        base=MoneyOut(own.base_minor, currency),
+        pieces=own.pieces,
+        counted=own.counted,
+        points=own.points,
+        capped_by=own.capped_by,
     )
 
 

@@ -47,7 +47,7 @@ class OrderRoutes(Controller):
         done = await checkout.place(
             session, program=caller.program, call=call, basket=data.basket(), keyring=state.keyring, now=now
         )
-        view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
+        view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, placed_out(view), done, dry_run=dry_run)
 
     @post(
@@ -70,7 +70,7 @@ class OrderRoutes(Controller):
         done = await checkout.pay(
             session, program=caller.program, call=call, order_id=_order_id(order_id), paid_at=data.paid_at, now=now
         )
-        view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
+        view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, paid_out(view), done, dry_run=dry_run)
 
     @post(
@@ -98,7 +98,7 @@ class OrderRoutes(Controller):
             delivered_at=data.delivered_at,
             now=now,
         )
-        view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
+        view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, delivered_out(view), done, dry_run=dry_run)
 
     @post(
@@ -128,13 +128,13 @@ class OrderRoutes(Controller):
             keyring=state.keyring,
             now=now,
         )
-        view = await checkout.view(session, program_id=caller.program.id, order_id=done.resource_id)
+        view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, placed_out(view), done, dry_run=dry_run)
 
     @get("/{order_id:str}", operation_id="get_order", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def read(self, order_id: FromPath[str], caller: Caller, session: Session, expand: Expand = None) -> OrderOut:
         """Read an order and what it caused; `expand=member` needs `members:read`."""
-        view = await checkout.view(session, program_id=caller.program.id, order_id=_order_id(order_id))
+        view = await checkout.view(session, program=caller.program, order_id=_order_id(order_id))
         buyer = view.order.customer_id
         known = await expand_members(caller, session, wanted=bool(expand), customer_ids=[buyer])
         return msgspec.structs.replace(order_out(view), member=known.get(buyer) if buyer else None)

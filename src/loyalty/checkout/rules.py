@@ -3,8 +3,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from loyalty.earning.rules import Award, RuleVersion, count_order, in_force
-from loyalty.members.rules import Standing
+from loyalty.earning.rules import Award
 from loyalty.orders.rules import Line
 from loyalty.points.rules import WalletKey
 from loyalty.programs.policies import ActivationKind
@@ -24,21 +23,9 @@ class Basket:
     channel: str | None
     placed_at: datetime | None
     paid: bool
+    store: str | None = None
+    payment_method: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
-
-
-def earnings(
-    versions: Sequence[RuleVersion],
-    *,
-    buyer: Standing | None,
-    placed_at: datetime,
-    currency: str,
-    lines: Sequence[Line],
-) -> list[Award]:
-    """Return what an order earns: nothing unless the buyer was a member, free to earn, when it was placed."""
-    if buyer is None or not buyer.may_earn_at(placed_at):
-        return []
-    return count_order(in_force(versions, at=placed_at), currency=currency, lines=lines)
 
 
 def award_wallets(awards: Sequence[Award], *, program_id: UUID, member_id: UUID) -> set[WalletKey]:

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,6 +13,7 @@ from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
 from loyalty.earning import models as earning_models
 from loyalty.earning import service as earning
+from loyalty.earning.evaluation import Purchase, Verdict
 from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import CustomerNotFound
@@ -40,6 +42,7 @@ class View:
     order: order_models.Order
     lines: list[order_models.OrderLine]
     awards: list[earning_models.OrderAward]
+    trace: list[Verdict]
     entries: list[point_models.Entry]
     referrals: list[tuple[referral_models.Referral, list[referral_models.ReferralReward]]]
 
@@ -149,16 +152,27 @@ async def deliver(
     return claim
 
 
-async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> View:
+async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> View:
     """Return an order with what it earned and completed, all from stored rows."""
-    order, lines = await orders.get(session, program_id=program_id, order_id=order_id)
-    entries = await points.entries_of(session, program_id=program_id, source_id=order_id)
+    order, lines = await orders.get(session, program_id=program.id, order_id=order_id)
+    entries = await points.entries_of(session, program_id=program.id, source_id=order_id)
     return View(
         order,
         lines,
-        await earning.awards(session, program_id=program_id, order_id=order_id),
+        await earning.awards(session, program_id=program.id, order_id=order_id),
+        await _trace(session, program=program, order=order, lines=lines),
         [entry for entry in entries if entry.member_id == order.customer_id or entry.kind == EntryKind.EARN],
-        await rewarding.qualified_by(session, program_id=program_id, order_id=order_id),
+        await rewarding.qualified_by(session, program_id=program.id, order_id=order_id),
+    )
+
+
+async def _trace(
+    session: AsyncSession, *, program: Program, order: order_models.Order, lines: Sequence[order_models.OrderLine]
+) -> list[Verdict]:
+    bought = [orders.line_of(line) for line in lines]
+    purchase = Purchase.of(order, bought)
+    return await earning.trace(
+        session, program_id=program.id, order_id=order.id, purchase=purchase, zone=program.rules.zone
     )
 
 
@@ -180,6 +194,8 @@ async def _new_order(
             channel=basket.channel,
             paid=basket.paid,
             metadata=basket.metadata,
+            store=basket.store,
+            payment_method=basket.payment_method,
         ),
         currency=basket.currency,
         lines=basket.lines,
@@ -188,6 +204,8 @@ async def _new_order(
         recorded_at=now,
         paid=basket.paid,
         metadata=basket.metadata,
+        store=basket.store,
+        payment_method=basket.payment_method,
     )
 
 

@@ -16,7 +16,7 @@ from loyalty.core import clock, ids
 from loyalty.core.db import Sessions, transaction
 from loyalty.demo import purchases
 from loyalty.earning import service as earning
-from loyalty.earning.rules import PointsPerAmount, Rounding
+from loyalty.earning.terms import PointsPerAmount, Terms
 from loyalty.imports import service as imports
 from loyalty.imports.rules import Record
 from loyalty.programs import queries as program_queries
@@ -99,7 +99,7 @@ async def _create(session: AsyncSession) -> Program:
         session,
         program_id=program.id,
         name="One point a dollar",
-        terms=PointsPerAmount(program.rules.unit, 1, {purchases.CURRENCY: 100}, Rounding.DOWN),
+        terms=Terms(program.rules.unit, PointsPerAmount(1, {purchases.CURRENCY: 100})),
         active_from=BEGINS_AT,
         active_until=None,
         actor=_ACTOR,

@@ -15,3 +15,11 @@ class RuleEndsBeforeItBegins(Conflict):
 
 class RuleBeginsInThePast(Conflict):
     """A rule version cannot begin before now: orders already counted keep their version."""
+
+
+class EarningRuleHasNoDraft(Conflict):
+    """This rule has no draft that could begin."""
+
+
+class EarningRuleNotInForce(Conflict):
+    """This rule is not in force at that instant, so it cannot end then."""

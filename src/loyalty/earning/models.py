@@ -1,8 +1,8 @@
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Integer
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Date, ForeignKeyConstraint, Index, Integer
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -21,25 +21,84 @@ class EarningRule(Row):
 
 
 class EarningRuleVersion(Row):
-    """What a rule says from `active_from` on, until a later version of it begins or `active_until` comes."""
+    """What a rule says from `active_from` on, until a later version of it begins or `active_until` comes.
+
+    A draft has no `active_from` yet. `number` counts the versions of all rules of a program: those up to a number are
+    the rule set that an order was counted under.
+    """
 
     __tablename__ = "earning_rule_versions"
     __table_args__ = (
         ForeignKeyConstraint(["program_id", "rule_id"], ["earning_rules.program_id", "earning_rules.id"]),
-        CheckConstraint("kind IN ('points_per_amount')", name="kind_known"),
+        CheckConstraint(
+            "kind IN ('points_per_amount', 'points_per_item', 'bonus', 'multiplier', 'points_per_activity')",
+            name="kind_known",
+        ),
         CheckConstraint("active_until IS NULL OR active_until > active_from", name="ends_after_start"),
+        CheckConstraint("active_until IS NULL OR active_from IS NOT NULL", name="drafts_do_not_end"),
         Index("uq_earning_rule_versions_start", "program_id", "rule_id", "active_from", unique=True),
+        Index("uq_earning_rule_versions_number", "program_id", "number", unique=True),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     rule_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
     kind: Mapped[str]
     definition: Mapped[dict[str, Any]] = mapped_column(JSONB)
     actor: Mapped[str]
-    active_from: Mapped[datetime]
+    active_from: Mapped[datetime | None]
     active_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+
+class OrderCount(Row):
+    """By what an order was counted: at which instant, under which rule set, and the facts of its moment that it asked.
+
+    A return counts the order again by the same.
+    """
+
+    __tablename__ = "order_counts"
+    __table_args__ = (ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),)
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    counted_at: Mapped[datetime]
+    rule_set: Mapped[int] = mapped_column(Integer)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+
+
+class EarningUsage(Row):
+    """How many points a rule has given a member within a period, which begins on `period_on`."""
+
+    __tablename__ = "earning_usage"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "rule_id"], ["earning_rules.program_id", "earning_rules.id"]),
+        ForeignKeyConstraint(["program_id", "member_id"], ["members.program_id", "members.id"]),
+        CheckConstraint("points >= 0", name="points_not_negative"),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID] = mapped_column(primary_key=True)
+    period_on: Mapped[date] = mapped_column(Date, primary_key=True)
+    points: Mapped[int]
+
+
+class EarningBudget(Row):
+    """How many points a rule with a budget has given in all."""
+
+    __tablename__ = "earning_budgets"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "rule_id"], ["earning_rules.program_id", "earning_rules.id"]),
+        CheckConstraint("points >= 0", name="points_not_negative"),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    points: Mapped[int]
 
 
 class OrderAward(Row):

@@ -1,25 +1,34 @@
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.db import insert_rows
 from loyalty.earning import models
 from loyalty.earning.errors import EarningRuleNotFound
-from loyalty.earning.rules import Award, PointsPerAmount, Rounding, RuleVersion
-
-_KIND = "points_per_amount"
+from loyalty.earning.rules import Award, RuleVersion
+from loyalty.earning.terms import Terms, kind_of, read_terms, write_terms
 
 
 async def list_versions(session: AsyncSession, *, program_id: UUID) -> list[models.EarningRuleVersion]:
+    """Return every version of every rule, drafts included."""
     version = models.EarningRuleVersion
     found = await session.execute(
         select(version).where(version.program_id == program_id).order_by(version.rule_id, version.version)
+    )
+    return list(found.scalars())
+
+
+async def list_versions_of(
+    session: AsyncSession, *, program_id: UUID, rule_id: UUID
+) -> list[models.EarningRuleVersion]:
+    version = models.EarningRuleVersion
+    found = await session.execute(
+        select(version).where(version.program_id == program_id, version.rule_id == rule_id).order_by(version.version)
     )
     return list(found.scalars())
 
@@ -73,21 +82,24 @@ async def append_version(
     program_id: UUID,
     rule_id: UUID,
     version: int,
-    terms: PointsPerAmount,
+    terms: Terms,
     actor: str,
-    active_from: datetime,
+    active_from: datetime | None,
     active_until: datetime | None,
     now: datetime,
 ) -> bool:
-    """Add a version; False if one begins at the same instant."""
+    """Add a version, while the program is locked; False if one begins at the same instant."""
+    own = models.EarningRuleVersion
+    newest = select(func.coalesce(func.max(own.number), 0) + 1).where(own.program_id == program_id)
     added = await session.execute(
         insert(models.EarningRuleVersion)
         .values(
             program_id=program_id,
             rule_id=rule_id,
             version=version,
-            kind=_KIND,
-            definition=asdict(terms),
+            number=newest.scalar_subquery(),
+            kind=str(kind_of(terms.gives)),
+            definition=write_terms(terms),
             actor=actor,
             active_from=active_from,
             active_until=active_until,
@@ -97,6 +109,45 @@ async def append_version(
         .returning(models.EarningRuleVersion.version)
     )
     return added.first() is not None
+
+
+async def set_span(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    rule_id: UUID,
+    version: int,
+    active_from: datetime | None,
+    active_until: datetime | None,
+) -> bool:
+    """Say when a version holds; False if another one begins at the same instant."""
+    own = models.EarningRuleVersion
+    taken = await session.execute(
+        select(own.version).where(
+            own.program_id == program_id,
+            own.rule_id == rule_id,
+            own.version != version,
+            own.active_from == active_from,
+        )
+    )
+    if taken.first() is not None:
+        return False
+    await session.execute(
+        update(own)
+        .where(own.program_id == program_id, own.rule_id == rule_id, own.version == version)
+        .values(active_from=active_from, active_until=active_until)
+    )
+    return True
+
+
+async def insert_counts(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    await insert_rows(session, models.OrderCount, rows)
+
+
+async def find_count(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.OrderCount | None:
+    own = models.OrderCount
+    found = await session.execute(select(own).where(own.program_id == program_id, own.order_id == order_id))
+    return found.scalar_one_or_none()
 
 
 async def insert_awards(
@@ -131,12 +182,12 @@ async def list_awards(session: AsyncSession, *, program_id: UUID, order_id: UUID
     return list(found.scalars())
 
 
-def as_rule_version(row: models.EarningRuleVersion) -> RuleVersion:
-    return RuleVersion(row.rule_id, row.version, _terms(row.definition), row.active_from, row.active_until)
-
-
-def _terms(definition: dict[str, Any]) -> PointsPerAmount:
-    return PointsPerAmount(**{**definition, "rounding": Rounding(definition["rounding"])})
+def as_rule_version(row: models.EarningRuleVersion) -> RuleVersion | None:
+    """Return a version as orders are counted by it; None for a draft."""
+    if row.active_from is None:
+        return None
+    terms = read_terms(row.kind, row.definition)
+    return RuleVersion(row.rule_id, row.version, terms, row.active_from, row.active_until)
 
 
 async def insert_reversals(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
@@ -164,4 +215,5 @@ async def list_rule_versions(
         .where(version.program_id == program_id, version.rule_id.in_([rule_id for rule_id, _ in named]))
         .order_by(version.rule_id, version.version)
     )
-    return [as_rule_version(row) for row in found.scalars() if (row.rule_id, row.version) in named]
+    rows = [row for row in found.scalars() if (row.rule_id, row.version) in named]
+    return [known for row in rows if (known := as_rule_version(row)) is not None]

@@ -1,3 +1,5 @@
+from uuid import UUID
+
 from litestar import Controller, get, post
 from litestar.params import FromPath, JSONBody
 
@@ -8,7 +10,15 @@ from loyalty.core.problems import problems
 from loyalty.core.web import Session
 from loyalty.earning import service as earning
 from loyalty.earning.errors import EarningRuleNotFound
-from loyalty.earning.schemas import RuleIn, RuleList, RuleOut, RuleVersionIn, rule_out
+from loyalty.earning.schemas import (
+    RuleActivationIn,
+    RuleIn,
+    RuleList,
+    RuleOut,
+    RuleRetirementIn,
+    RuleVersionIn,
+    rule_out,
+)
 
 
 class EarningRuleRoutes(Controller):
@@ -16,10 +26,10 @@ class EarningRuleRoutes(Controller):
     tags = ("Earning",)
 
     @get("/", operation_id="list_earning_rules", scope=Scope.PROGRAM_READ, responses=problems(403))
-    async def listing(self, caller: Caller, session: Session) -> RuleList:
+    async def listing(self, caller: Caller, session: Session, now: Now) -> RuleList:
         """List the earning rules with all their versions."""
         rules = await earning.listing(session, program_id=caller.program.id)
-        return RuleList([rule_out(rule, versions) for rule, versions in rules])
+        return RuleList([rule_out(rule, versions, now=now) for rule, versions in rules])
 
     @post("/", operation_id="create_earning_rule", scope=Scope.PROGRAM_WRITE, responses=problems(403, 409))
     async def create(self, data: JSONBody[RuleIn], caller: Caller, session: Session, now: Now) -> RuleOut:
@@ -29,12 +39,12 @@ class EarningRuleRoutes(Controller):
             program_id=caller.program.id,
             name=data.name,
             terms=data.terms.terms(unit=caller.program.rules.unit),
-            active_from=data.active_from or now,
+            active_from=data.begins(now),
             active_until=data.active_until,
             actor=caller.actor,
             now=now,
         )
-        return rule_out(rule, [version])
+        return rule_out(rule, [version], now=now)
 
     @post(
         "/{rule_id:str}/versions",
@@ -46,17 +56,59 @@ class EarningRuleRoutes(Controller):
         self, rule_id: FromPath[str], data: JSONBody[RuleVersionIn], caller: Caller, session: Session, now: Now
     ) -> RuleOut:
         """Let a rule say something else from now or later on; orders already counted keep their version."""
-        parsed = ids.parse("rul", rule_id)
-        if parsed is None:
-            raise EarningRuleNotFound
+        parsed = _rule_id(rule_id)
         rule, version = await earning.change(
             session,
             program_id=caller.program.id,
             rule_id=parsed,
             terms=data.terms.terms(unit=caller.program.rules.unit),
-            active_from=data.active_from or now,
+            active_from=data.begins(now),
             active_until=data.active_until,
             actor=caller.actor,
             now=now,
         )
-        return rule_out(rule, [version])
+        return rule_out(rule, [version], now=now)
+
+    @post(
+        "/{rule_id:str}/activation",
+        operation_id="create_earning_rule_activation",
+        scope=Scope.PROGRAM_WRITE,
+        status_code=200,
+        responses=problems(403, 404, 409),
+    )
+    async def activate(
+        self, rule_id: FromPath[str], data: JSONBody[RuleActivationIn], caller: Caller, session: Session, now: Now
+    ) -> RuleOut:
+        """Let a rule's newest draft hold from now or later on."""
+        rule, version = await earning.activate(
+            session,
+            program_id=caller.program.id,
+            rule_id=_rule_id(rule_id),
+            active_from=data.active_from or now,
+            active_until=data.active_until,
+            now=now,
+        )
+        return rule_out(rule, [version], now=now)
+
+    @post(
+        "/{rule_id:str}/retirement",
+        operation_id="create_earning_rule_retirement",
+        scope=Scope.PROGRAM_WRITE,
+        status_code=200,
+        responses=problems(403, 404, 409),
+    )
+    async def retire(
+        self, rule_id: FromPath[str], data: JSONBody[RuleRetirementIn], caller: Caller, session: Session, now: Now
+    ) -> RuleOut:
+        """End a rule now or later; orders already counted keep their version."""
+        rule, version = await earning.retire(
+            session, program_id=caller.program.id, rule_id=_rule_id(rule_id), at=data.at or now, now=now
+        )
+        return rule_out(rule, [version], now=now)
+
+
+def _rule_id(text: str) -> UUID:
+    parsed = ids.parse("rul", text)
+    if parsed is None:
+        raise EarningRuleNotFound
+    return parsed

@@ -1,30 +1,13 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+from datetime import date, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-from loyalty.core.money import MAX_INTEGER, share
-from loyalty.orders.rules import Line
+from loyalty.core.money import share
+from loyalty.earning.terms import LimitPeriod, Rounding, Terms
 
-
-class Rounding(StrEnum):
-    """How a fraction of a point ends: towards zero, to the nearest (half up, or half to even), or away from zero."""
-
-    DOWN = "down"
-    HALF_UP = "half_up"
-    HALF_EVEN = "half_even"
-    UP = "up"
-
-
-@dataclass(frozen=True)
-class PointsPerAmount:
-    """`points` for each `step_minor` of base in the currency, in proportion, rounded once per order."""
-
-    unit: str
-    points: int
-    step_minor: dict[str, int]
-    rounding: Rounding
+LIFETIME_ON: Final = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -33,9 +16,10 @@ class RuleVersion:
 
     rule_id: UUID
     version: int
-    terms: PointsPerAmount
+    terms: Terms
     active_from: datetime
     active_until: datetime | None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +33,16 @@ class Award:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a rule gave an order and has not been taken back since."""
+
+    rule_id: UUID
+    rule_version: int
+    unit: str
+    points: int
+
+
+@dataclass(frozen=True)
 class Excess:
     """Points that a rule gave an order above what the order, as it is now, would earn."""
 
@@ -56,6 +50,14 @@ class Excess:
     rule_version: int
     unit: str
     points: int
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How many points a rule may still give: to this member within the period, and to all; None where unlimited."""
+
+    member: int | None = None
+    budget: int | None = None
 
 
 def in_force(versions: Sequence[RuleVersion], *, at: datetime) -> list[RuleVersion]:
@@ -69,18 +71,37 @@ def in_force(versions: Sequence[RuleVersion], *, at: datetime) -> list[RuleVersi
     ]
 
 
-def count_order(rules: Sequence[RuleVersion], *, currency: str, lines: Sequence[Line]) -> list[Award]:
-    """Count an order under each rule that knows its currency: one base, one rounding, one award a rule."""
-    base = sum(line.total_minor for line in lines)
-    weights = [line.total_minor for line in lines]
-    awards = []
-    for rule in rules:
-        step = rule.terms.step_minor.get(currency)
-        if step is None:
-            continue
-        points = min(divide(base * rule.terms.points, step, rounding=rule.terms.rounding), MAX_INTEGER)
-        awards.append(Award(rule, base, points, tuple(share(points, weights=weights))))
-    return awards
+def period_start(period: LimitPeriod, day: date) -> date:
+    """Return the first day of the period that a local day lies in; a lifetime begins in 1970."""
+    match period:
+        case LimitPeriod.DAY:
+            return day
+        case LimitPeriod.WEEK:
+            return day - timedelta(days=day.weekday())
+        case LimitPeriod.MONTH:
+            return day.replace(day=1)
+        case LimitPeriod.YEAR:
+            return day.replace(month=1, day=1)
+        case LimitPeriod.LIFETIME:
+            return LIFETIME_ON
+
+
+def find_excess(given: Sequence[Given], *, due: Mapping[tuple[UUID, str], int]) -> list[Excess]:
+    """Compare what rules gave an order with what it is due now, by (rule, unit).
+
+    What some rules gave too much others may now give more: only the difference of a unit's sums is in excess, and is
+    told by the rules with a surplus in proportion to it. Rules without any are left out.
+    """
+    found = []
+    for unit in sorted({own.unit for own in given}):
+        own = [row for row in given if row.unit == unit]
+        total = sum(row.points for row in own) - sum(points for (_, of), points in due.items() if of == unit)
+        surplus = [max(0, row.points - due.get((row.rule_id, unit), 0)) for row in own]
+        parts = share(max(0, total), weights=surplus)
+        found += [
+            Excess(row.rule_id, row.rule_version, unit, part) for row, part in zip(own, parts, strict=True) if part
+        ]
+    return found
 
 
 def divide(numerator: int, denominator: int, *, rounding: Rounding) -> int:

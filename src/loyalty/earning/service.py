@@ -1,18 +1,54 @@
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.earning import models, queries
-from loyalty.earning.errors import RuleBeginsInThePast, RuleEndsBeforeItBegins, RuleVersionExists
-from loyalty.earning.rules import Award, Excess, PointsPerAmount, RuleVersion, count_order
-from loyalty.orders.rules import Line
+from loyalty.earning import limiting, models, queries
+from loyalty.earning.errors import (
+    EarningRuleHasNoDraft,
+    EarningRuleNotInForce,
+    RuleBeginsInThePast,
+    RuleEndsBeforeItBegins,
+    RuleVersionExists,
+)
+from loyalty.earning.evaluation import Moment, Purchase, Verdict, judge_order, read_facts, write_facts
+from loyalty.earning.rules import Award, Excess, Given, RuleVersion, find_excess, in_force
+from loyalty.earning.terms import Terms
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points.postings import Reversal
+from loyalty.programs import service as programs
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """All versions of all rules up to the `number`-th, to choose from by instant."""
+
+    number: int
+    versions: list[RuleVersion]
+
+    def at(self, instant: datetime) -> list[RuleVersion]:
+        return in_force(self.versions, at=instant)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How an order is counted: when, under which rules, by which facts, and what each rule said."""
+
+    order_id: UUID
+    counted_at: datetime
+    rule_set: int
+    rules: list[RuleVersion]
+    moment: Moment
+    verdicts: list[Verdict]
+
+    @property
+    def awards(self) -> list[Award]:
+        return [own.award() for own in self.verdicts if own.counts]
 
 
 async def create(
@@ -20,17 +56,18 @@ async def create(
     *,
     program_id: UUID,
     name: str,
-    terms: PointsPerAmount,
-    active_from: datetime,
+    terms: Terms,
+    active_from: datetime | None,
     active_until: datetime | None,
     actor: str,
     now: datetime,
 ) -> tuple[models.EarningRule, models.EarningRuleVersion]:
-    """Create a rule with its first version, which may have begun in the past.
+    """Create a rule with its first version, a draft without `active_from`; it may have begun in the past.
 
-    Nothing was counted under the rule yet.
+    Nothing was counted under the rule yet. Locks the program.
     """
     _check_span(active_from, active_until)
+    await programs.lock(session, program_id=program_id)
     rule_id = ids.new()
     await queries.insert_rule(session, program_id=program_id, rule_id=rule_id, name=name, now=now)
     await queries.append_version(
@@ -53,16 +90,17 @@ async def change(
     *,
     program_id: UUID,
     rule_id: UUID,
-    terms: PointsPerAmount,
-    active_from: datetime,
+    terms: Terms,
+    active_from: datetime | None,
     active_until: datetime | None,
     actor: str,
     now: datetime,
 ) -> tuple[models.EarningRule, models.EarningRuleVersion]:
-    """Add a version that takes over at `active_from`, now or later."""
-    if active_from < now:
+    """Add a version that takes over at `active_from`, now or later; a draft without it. Locks the program."""
+    if active_from is not None and active_from < now:
         raise RuleBeginsInThePast
     _check_span(active_from, active_until)
+    await programs.lock(session, program_id=program_id)
     version = 1 + await queries.lock_rule(session, program_id=program_id, rule_id=rule_id)
     added = await queries.append_version(
         session,
@@ -92,14 +130,65 @@ async def listing(
     ]
 
 
-async def versions(session: AsyncSession, *, program_id: UUID) -> list[RuleVersion]:
-    """Return every version of every rule, to choose from by instant."""
+async def activate(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    rule_id: UUID,
+    active_from: datetime,
+    active_until: datetime | None,
+    now: datetime,
+) -> tuple[models.EarningRule, models.EarningRuleVersion]:
+    """Let a rule's newest draft hold from now or later on. Raises EarningRuleHasNoDraft, RuleVersionExists."""
+    if active_from < now:
+        raise RuleBeginsInThePast
+    _check_span(active_from, active_until)
+    await queries.lock_rule(session, program_id=program_id, rule_id=rule_id)
+    own = await queries.list_versions_of(session, program_id=program_id, rule_id=rule_id)
+    draft = next((row for row in reversed(own) if row.active_from is None), None)
+    if draft is None:
+        raise EarningRuleHasNoDraft
+    return await _respan(session, draft, active_from=active_from, active_until=active_until, what="changed", now=now)
+
+
+async def retire(
+    session: AsyncSession, *, program_id: UUID, rule_id: UUID, at: datetime, now: datetime
+) -> tuple[models.EarningRule, models.EarningRuleVersion]:
+    """End a rule now or later, whatever version is in force then. Raises EarningRuleNotInForce."""
+    if at < now:
+        raise RuleBeginsInThePast
+    await queries.lock_rule(session, program_id=program_id, rule_id=rule_id)
+    own = await queries.list_versions_of(session, program_id=program_id, rule_id=rule_id)
+    begun = [row for row in own if row.active_from is not None and row.active_from <= at]
+    last = max(begun, key=lambda row: row.active_from or at, default=None)
+    if last is None or last.active_from == at or (last.active_until is not None and last.active_until <= at):
+        raise EarningRuleNotInForce
+    return await _respan(session, last, active_from=last.active_from, active_until=at, what="retired", now=now)
+
+
+async def rule_set(session: AsyncSession, *, program_id: UUID) -> RuleSet:
+    """Return every version of every rule that is no draft."""
     rows = await queries.list_versions(session, program_id=program_id)
-    return [queries.as_rule_version(row) for row in rows]
+    versions = [version for row in rows if (version := queries.as_rule_version(row)) is not None]
+    return RuleSet(max((row.number for row in rows), default=0), versions)
 
 
-async def record(session: AsyncSession, *, program_id: UUID, awards: Sequence[tuple[UUID, Award, UUID | None]]) -> None:
-    """Record what orders earned: (order, award, the entry that paid it, if it came to any points)."""
+async def record(session: AsyncSession, *, program_id: UUID, counts: Sequence[tuple[Count, dict[UUID, UUID]]]) -> None:
+    """Record how orders were counted, and what they earned with the entries that paid it, by rule."""
+    await queries.insert_counts(
+        session,
+        [
+            {
+                "program_id": program_id,
+                "order_id": count.order_id,
+                "counted_at": count.counted_at,
+                "rule_set": count.rule_set,
+                "facts": write_facts(count.rules, count.moment),
+            }
+            for count, _ in counts
+        ],
+    )
+    awards = [(count.order_id, award, paid.get(award.rule.rule_id)) for count, paid in counts for award in count.awards]
     await queries.insert_awards(session, program_id=program_id, awards=awards)
 
 
@@ -107,9 +196,57 @@ async def awards(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> 
     return await queries.list_awards(session, program_id=program_id, order_id=order_id)
 
 
-def _check_span(active_from: datetime, active_until: datetime | None) -> None:
-    if active_until is not None and active_until <= active_from:
+def _check_span(active_from: datetime | None, active_until: datetime | None) -> None:
+    if active_until is not None and (active_from is None or active_until <= active_from):
         raise RuleEndsBeforeItBegins
+
+
+async def _respan(
+    session: AsyncSession,
+    row: models.EarningRuleVersion,
+    *,
+    active_from: datetime | None,
+    active_until: datetime | None,
+    what: str,
+    now: datetime,
+) -> tuple[models.EarningRule, models.EarningRuleVersion]:
+    program_id, rule_id, version = row.program_id, row.rule_id, row.version
+    if not await queries.set_span(
+        session,
+        program_id=program_id,
+        rule_id=rule_id,
+        version=version,
+        active_from=active_from,
+        active_until=active_until,
+    ):
+        raise RuleVersionExists
+    await _tell(session, program_id=program_id, rule_id=rule_id, what=what, now=now)
+    session.expire_all()
+    return await queries.get_version(session, program_id=program_id, rule_id=rule_id, version=version)
+
+
+async def _count_of(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    order_id: UUID,
+    given: Sequence[models.OrderAward],
+    zone: ZoneInfo,
+) -> tuple[list[RuleVersion], Moment] | None:
+    """Return the rules and the moment that an order was counted by; None for one that could earn nothing.
+
+    Orders of a release that did not record this are counted by the rules that gave them points.
+    """
+    row = await queries.find_count(session, program_id=program_id, order_id=order_id)
+    if row is not None:
+        versions = await queries.list_versions(session, program_id=program_id)
+        known = [queries.as_rule_version(version) for version in versions if version.number <= row.rule_set]
+        rules = in_force([version for version in known if version is not None], at=row.counted_at)
+        return rules, read_facts(row.facts, local=row.counted_at.astimezone(zone))
+    if not given:
+        return None
+    rules = await queries.list_rule_versions(session, program_id=program_id, awards=given)
+    return rules, Moment(max(rule.active_from for rule in rules).astimezone(zone))
 
 
 async def _tell(session: AsyncSession, *, program_id: UUID, rule_id: UUID, what: str, now: datetime) -> None:
@@ -118,21 +255,38 @@ async def _tell(session: AsyncSession, *, program_id: UUID, rule_id: UUID, what:
 
 
 async def recount(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID, currency: str, lines: Sequence[Line]
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, buyer: UUID, purchase: Purchase, zone: ZoneInfo
 ) -> list[Excess]:
-    """Count an order again under the rule versions it was counted under, with other lines.
+    """Count an order again by what it was counted by, with other lines; its limits regain what it no longer earns.
 
-    Returns per rule how many points it still has above that count; a rule that owes nothing is left out.
+    Returns per rule how many points it still has above that count; a rule that owes nothing is left out. Locks limits,
+    and so comes before wallets.
     """
     given = await queries.list_awards(session, program_id=program_id, order_id=order_id)
     reversed_ = await queries.list_reversals(session, program_id=program_id, order_id=order_id)
-    versions = await queries.list_rule_versions(session, program_id=program_id, awards=given)
-    due = {award.rule.rule_id: award.points for award in count_order(versions, currency=currency, lines=lines)}
-    return [
-        Excess(award.rule_id, award.rule_version, award.unit, points)
-        for award in given
-        if (points := award.points - _gone(reversed_, award.rule_id) - due.get(award.rule_id, 0)) > 0
-    ]
+    known = await _count_of(session, program_id=program_id, order_id=order_id, given=given, zone=zone)
+    if known is None:
+        return []
+    rules, moment = known
+    verdicts = judge_order(rules, purchase=purchase, moment=moment)
+    excess = find_excess(
+        [Given(row.rule_id, row.rule_version, row.unit, row.points - _gone(reversed_, row.rule_id)) for row in given],
+        due={(own.rule.rule_id, own.rule.terms.unit): own.points for own in verdicts if own.counts},
+    )
+    tally = limiting.Tally(program_id)
+    back = {own.rule_id: -own.points for own in excess}
+    tally.count(rules, member_id=buyer, day=moment.local.date(), points=back)
+    await tally.write(session)
+    return excess
+
+
+async def trace(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, purchase: Purchase, zone: ZoneInfo
+) -> list[Verdict]:
+    """Tell what each rule said of an order when it was counted, and why; empty where nothing could be earned."""
+    given = await queries.list_awards(session, program_id=program_id, order_id=order_id)
+    known = await _count_of(session, program_id=program_id, order_id=order_id, given=given, zone=zone)
+    return [] if known is None else judge_order(known[0], purchase=purchase, moment=known[1])
 
 
 async def record_reversals(

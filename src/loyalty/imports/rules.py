@@ -29,6 +29,8 @@ class Order:
     lines: tuple[Line, ...]
     channel: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    store: str | None = None
+    payment_method: str | None = None
 
 
 Record = Enrolment | Order

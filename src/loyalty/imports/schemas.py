@@ -8,7 +8,6 @@ from loyalty.checkout.schemas import MAX_LINES, LineIn, line_faults
 from loyalty.core.fields import Body, CrossChecked, Currency, ExternalId, FieldFault, Instant, Label, Metadata
 from loyalty.imports import rules
 from loyalty.imports.service import Result
-from loyalty.orders.rules import Line
 
 MAX_RECORDS = 1000
 
@@ -39,6 +38,8 @@ class OrderRecord(CrossChecked):
     currency: Currency
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
     channel: Label | None = None
+    store: Label | None = None
+    payment_method: Label | None = None
     metadata: Metadata
 
     @classmethod
@@ -51,9 +52,11 @@ class OrderRecord(CrossChecked):
             self.external_customer_id,
             self.at,
             self.currency,
-            tuple(Line(line.sku, line.quantity, line.total.amount, line.category) for line in self.lines),
+            tuple(line.line() for line in self.lines),
             self.channel,
             self.metadata,
+            self.store,
+            self.payment_method,
         )
 
 

@@ -1,15 +1,20 @@
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout.rules import earnings, starts_at
+from loyalty.checkout.rules import starts_at
 from loyalty.core import ids
 from loyalty.core.errors import Fault
+from loyalty.earning import limiting
 from loyalty.earning import service as earning
-from loyalty.earning.rules import Award, RuleVersion
+from loyalty.earning.evaluation import Moment, Purchase, judge_order
+from loyalty.earning.limiting import Tally
+from loyalty.earning.rules import Award
+from loyalty.earning.service import Count, RuleSet
 from loyalty.imports import rules
 from loyalty.imports.errors import ImportRefused
 from loyalty.imports.rules import Enrolment, Order, Record
@@ -61,7 +66,10 @@ class _Known:
     codes: dict[UUID, str]
     bought: set[UUID]
     waiting: dict[UUID, Waiting]
-    versions: list[RuleVersion]
+    numbers: dict[UUID, int]
+    attributes: dict[UUID, dict[str, str]]
+    rule_set: RuleSet
+    tally: Tally
     campaign: Campaign | None
 
 
@@ -70,7 +78,7 @@ class _Writes:
     """Rows that the batch decided on."""
 
     bindings: list[Binding] = field(default_factory=list)
-    awards: list[tuple[UUID, Award, UUID | None]] = field(default_factory=list)
+    counts: list[tuple[Count, dict[UUID, UUID]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     settlement: Settlement = field(default_factory=Settlement)
 
@@ -88,8 +96,7 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
     _refuse(faults + rules.find_differing(records, recorded=recorded, placed=placed))
     placed = {external_id: order for external_id, order in placed.items() if external_id not in recorded}
     await orders.record_many(session, program_id=program.id, orders=list(placed.values()))
-    own = [order.id for order in placed.values()]
-    known = await _know(session, program=program, customers=customers, joined=joined, own_orders=own)
+    known = await _know(session, program=program, customers=customers, joined=joined, placed=placed.values())
     # A wallet opened here begins with the batch: its newest entry is never later than what is still to come.
     book = await points.open_book(session, program=program, keys=_wallets(known), now=records[0].at)
     await points.know_due(session, book)
@@ -100,7 +107,7 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
             _enrol(known, writes, record)
         else:
             _count(known, writes, book, placed[record.external_id])
-    await _write(session, book, writes, program_id=program.id)
+    await _write(session, known, book, writes)
     won = sum(binding.winner is not None for binding in writes.bindings)
     return Result(len(placed), len(joined), won, len(records) - len(placed) - len(joined))
 
@@ -143,12 +150,26 @@ async def _identify(
 
 
 async def _know(
-    session: AsyncSession, *, program: Program, customers: dict[str, UUID], joined: set[UUID], own_orders: list[UUID]
+    session: AsyncSession,
+    *,
+    program: Program,
+    customers: dict[str, UUID],
+    joined: set[UUID],
+    placed: Collection[NewOrder],
 ) -> _Known:
-    """Load what the decisions need; locks referrals, after customers and orders and before wallets."""
+    """Load what the decisions need; locks referrals and limits, after customers and orders and before wallets."""
+    own_orders = [order.id for order in placed]
+    all_ = await orders.numbers(session, program_id=program.id, customer_ids=customers.values())
+    placed_by = Counter(order.customer_id for order in placed if order.customer_id is not None)
+    rule_set = await earning.rule_set(session, program_id=program.id)
     waiting = await rewarding.lock_waiting(session, program_id=program.id, referee_ids=list(customers.values()))
     concerned = {*customers.values(), *(referral.advocate_id for referral in waiting.values())}
     standings = await members.standings(session, program_id=program.id, member_ids=concerned)
+    occasions = {
+        (order.customer_id, order.placed_at.astimezone(program.rules.zone).date())
+        for order in placed
+        if order.customer_id is not None and order.customer_id in standings
+    }
     return _Known(
         program=program,
         customers=customers,
@@ -160,14 +181,17 @@ async def _know(
             session, program_id=program.id, customer_ids=customers.values(), other_than=own_orders
         ),
         waiting=waiting,
-        versions=await earning.versions(session, program_id=program.id),
+        numbers={customer_id: number - placed_by[customer_id] for customer_id, number in all_.items()},
+        attributes=await members.attributes(session, program_id=program.id, member_ids=customers.values()),
+        rule_set=rule_set,
+        tally=await limiting.lock(session, program_id=program.id, rules=rule_set.versions, occasions=occasions),
         campaign=await referrals.find_campaign(session, program_id=program.id),
     )
 
 
 def _wallets(known: _Known) -> set[WalletKey]:
     """Return every wallet that the records could pay into."""
-    units = {known.program.rules.unit, *(version.terms.unit for version in known.versions)}
+    units = {known.program.rules.unit, *(version.terms.unit for version in known.rule_set.versions)}
     if known.campaign is not None:
         units.add(known.campaign.unit)
     keys = {WalletKey(known.program.id, member_id, unit) for member_id in known.standings for unit in units}
@@ -219,6 +243,8 @@ def _new_order(record: Order, customers: dict[str, UUID]) -> NewOrder:
             channel=record.channel,
             paid=True,
             metadata=record.metadata,
+            store=record.store,
+            payment_method=record.payment_method,
         ),
         currency=record.currency,
         lines=record.lines,
@@ -228,6 +254,8 @@ def _new_order(record: Order, customers: dict[str, UUID]) -> NewOrder:
         paid=True,
         imported=True,
         metadata=record.metadata,
+        store=record.store,
+        payment_method=record.payment_method,
     )
 
 
@@ -244,21 +272,36 @@ def _count(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> None:
     )
     if order.customer_id is None:
         return
-    awards = earnings(
-        known.versions,
-        buyer=known.standings.get(order.customer_id),
-        placed_at=order.placed_at,
-        currency=order.currency,
-        lines=order.lines,
-    )
-    writes.awards.extend((order.id, award, _award(book, order, award, known.program.id)) for award in awards)
+    known.numbers[order.customer_id] = known.numbers.get(order.customer_id, 0) + 1
+    buyer = known.standings.get(order.customer_id)
+    if buyer is not None and buyer.may_earn_at(order.placed_at):
+        counted = _judge(known, order, buyer.id)
+        paid = {own.rule.rule_id: _award(book, order, own, known.program.id) for own in counted.awards}
+        writes.counts.append((counted, paid))
     _complete(known, writes, book, order)
     known.bought.add(order.customer_id)
 
 
-def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID | None:
-    if award.points == 0 or order.customer_id is None:
-        return None
+def _judge(known: _Known, order: NewOrder, member_id: UUID) -> Count:
+    """Decide what an order earns, and count it to the limits of rules."""
+    rules_ = known.rule_set.at(order.placed_at)
+    local = order.placed_at.astimezone(known.program.rules.zone)
+    moment = Moment(
+        local,
+        base=known.program.rules.earning_base,
+        attributes=known.attributes.get(member_id, {}),
+        order_number=known.numbers[member_id],
+        allowed=known.tally.allowances(rules_, member_id=member_id, day=local.date()),
+    )
+    verdicts = judge_order(rules_, purchase=Purchase.of(order, order.lines), moment=moment)
+    given = {own.rule.rule_id: own.points for own in verdicts if own.counts}
+    known.tally.count(rules_, member_id=member_id, day=local.date(), points=given)
+    return Count(order.id, order.placed_at, known.rule_set.number, rules_, moment, verdicts)
+
+
+def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID:
+    if order.customer_id is None:
+        raise AssertionError("only a member's order earns")
     key = WalletKey(program_id, order.customer_id, award.rule.terms.unit)
     book.catch_up([key])
     return book.award(
@@ -288,9 +331,11 @@ def _complete(known: _Known, writes: _Writes, book: Book, order: NewOrder) -> No
     )
 
 
-async def _write(session: AsyncSession, book: Book, writes: _Writes, *, program_id: UUID) -> None:
+async def _write(session: AsyncSession, known: _Known, book: Book, writes: _Writes) -> None:
+    program_id = known.program.id
     await attributing.bind_many(session, program_id=program_id, bindings=writes.bindings)
     await points.post(session, book)
-    await earning.record(session, program_id=program_id, awards=writes.awards)
+    await known.tally.write(session)
+    await earning.record(session, program_id=program_id, counts=writes.counts)
     await writes.settlement.write(session, program_id=program_id)
     await outbox.tell(session, program_id=program_id, events=writes.events)

@@ -140,6 +140,14 @@ async def standings(session: AsyncSession, *, program_id: UUID, member_ids: Coll
     return await queries.list_standings(session, program_id=program_id, member_ids=member_ids)
 
 
+async def attributes(
+    session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
+) -> dict[UUID, dict[str, str]]:
+    """Return by what programs may decide about these members."""
+    persons = await queries.list_profiles(session, program_id=program_id, customer_ids=member_ids)
+    return {member_id: person.attributes for member_id, person in persons.items()}
+
+
 async def find_standing(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> Standing | None:
     """Return where a customer stands as a member; None if they never enrolled."""
     return (await queries.list_standings(session, program_id=program_id, member_ids=[customer_id])).get(customer_id)

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
+from loyalty.earning import limiting
 from loyalty.members import merging as members
 from loyalty.merges import models, queries
 from loyalty.orders import service as orders
@@ -48,6 +49,7 @@ async def merge(
     await members.merge(session, program_id=program.id, **pair, reason=reason, actor=actor, now=now)
     await orders.hand_over(session, program_id=program.id, buyer=giver, becomes=receiver)
     await referrals.merge(session, program_id=program.id, **pair, now=now)
+    await limiting.hand_over(session, program_id=program.id, **pair)
     stands_for = Source(SourceKind.MERGE, claim.resource_id)
     await points.merge(session, program=program, **pair, source=stands_for, now=now)
     await redemptions.hand_over(session, program_id=program.id, **pair)

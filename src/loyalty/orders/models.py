@@ -44,6 +44,8 @@ class Order(Row):
     paid_when_delivered: Mapped[bool | None]
     cancelled_at: Mapped[datetime | None]
     imported: Mapped[bool]
+    store: Mapped[str | None]
+    payment_method: Mapped[str | None]
     notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
 
 
@@ -53,6 +55,10 @@ class OrderLine(Row):
         ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
         CheckConstraint("quantity > 0", name="quantity_positive"),
         CheckConstraint("total_minor >= 0", name="total_not_negative"),
+        CheckConstraint("kind IN ('product', 'gift_card', 'shipping')", name="kind_known"),
+        CheckConstraint("discount_minor >= 0", name="discount_not_negative"),
+        CheckConstraint("tax_minor BETWEEN 0 AND total_minor", name="tax_within_total"),
+        CheckConstraint("points_minor BETWEEN 0 AND total_minor", name="points_within_total"),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -62,6 +68,11 @@ class OrderLine(Row):
     category: Mapped[str | None]
     quantity: Mapped[int] = mapped_column(Integer)
     total_minor: Mapped[int]
+    brand: Mapped[str | None]
+    kind: Mapped[str] = mapped_column(server_default="product")
+    discount_minor: Mapped[int] = mapped_column(server_default="0")
+    tax_minor: Mapped[int] = mapped_column(server_default="0")
+    points_minor: Mapped[int] = mapped_column(server_default="0")
 
 
 class OrderReturn(Row):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -70,6 +70,21 @@ async def list_lines(session: AsyncSession, *, program_id: UUID, order_id: UUID)
     return list(found.scalars())
 
 
+async def count_orders(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Count the orders of customers that were not cancelled; who has none is left out."""
+    order = models.Order
+    found = await session.execute(
+        select(order.customer_id, func.count())
+        .where(
+            order.program_id == program_id,
+            order.customer_id.in_(list(customer_ids)),
+            order.cancelled_at.is_(None),
+        )
+        .group_by(order.customer_id)
+    )
+    return {customer_id: number for customer_id, number in found if customer_id is not None}
+
+
 async def list_orders(
     session: AsyncSession, *, program_id: UUID, customer_id: UUID | None, before: UUID | None, limit: int
 ) -> list[models.Order]:
@@ -130,6 +145,8 @@ def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
         "paid_when_delivered": None,
         "cancelled_at": None,
         "imported": order.imported,
+        "store": order.store,
+        "payment_method": order.payment_method,
         "metadata": order.metadata,
     }
 

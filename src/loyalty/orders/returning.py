@@ -36,8 +36,18 @@ class BoughtLine:
         return self.line.total_minor - self.returned_minor
 
     def remaining(self) -> Line:
-        """Return the line as if only what is left of it had been bought."""
-        return replace(self.line, total_minor=self.minor_left)
+        """Return the line as if only what is left of it had been bought; a line paid back in whole has no pieces."""
+        whole, left = self.line.total_minor, self.minor_left
+        if whole == 0:
+            return replace(self.line, quantity=self.quantity_left)
+        return replace(
+            self.line,
+            quantity=self.quantity_left if left else 0,
+            total_minor=left,
+            discount_minor=self.line.discount_minor * left // whole,
+            tax_minor=self.line.tax_minor * left // whole,
+            points_minor=self.line.points_minor * left // whole,
+        )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
+from typing import Final
 from uuid import UUID
 
 from loyalty.core.clock import rfc3339
@@ -16,14 +17,28 @@ class OrderStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class LineKind(StrEnum):
+    PRODUCT = "product"
+    GIFT_CARD = "gift_card"
+    SHIPPING = "shipping"
+
+
 @dataclass(frozen=True)
 class Line:
-    """`total_minor` is what the line costs in all, after its discounts, in the order's currency."""
+    """`total_minor` is what the line costs in all, after its discounts, in the order's currency.
+
+    `discount_minor` came off before that. `tax_minor` is contained in it; `points_minor` of it was paid with points.
+    """
 
     sku: str
     quantity: int
     total_minor: int
     category: str | None = None
+    brand: str | None = None
+    kind: LineKind = LineKind.PRODUCT
+    discount_minor: int = 0
+    tax_minor: int = 0
+    points_minor: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,8 @@ class NewOrder:
     metadata: dict[str, str] = field(default_factory=dict)
     delivered: bool = False
     paid_at: datetime | None = None
+    store: str | None = None
+    payment_method: str | None = None
 
     @property
     def total_minor(self) -> int:
@@ -63,17 +80,36 @@ class Recorded:
 
 
 def digest_content(
-    *, currency: str, lines: Sequence[Line], channel: str | None, paid: bool, metadata: Mapping[str, str]
+    *,
+    currency: str,
+    lines: Sequence[Line],
+    channel: str | None,
+    paid: bool,
+    metadata: Mapping[str, str],
+    **more: str | None,
 ) -> bytes:
-    """Digest what was bought, so that an external id cannot come back with something else."""
+    """Digest what was bought, so that an external id cannot come back with something else.
+
+    What was added to orders in later releases is left out where it is not given: older digests stay what they are.
+    """
     content = {
         "currency": currency,
-        "lines": [asdict(line) for line in lines],
+        "lines": [_content(line) for line in lines],
         "channel": channel,
         "paid": paid,
         **({"metadata": dict(metadata)} if metadata else {}),
+        **{name: value for name, value in more.items() if value is not None},
     }
     return sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+def _content(line: Line) -> dict[str, object]:
+    first = ("sku", "quantity", "total_minor", "category")
+    given = asdict(line)
+    return {name: given[name] for name in given if name in first or given[name] != _PLAIN[name]}
+
+
+_PLAIN: Final = asdict(Line("", 0, 0))
 
 
 def is_same(there: Recorded, order: NewOrder, *, email_digests: Collection[bytes], placed_at: datetime | None) -> bool:

@@ -21,7 +21,7 @@ from loyalty.orders.errors import (
     ReturnedBeforePlaced,
 )
 from loyalty.orders.returning import BoughtLine, NewReturn, ReturnKind
-from loyalty.orders.rules import Line, NewOrder, Recorded
+from loyalty.orders.rules import Line, LineKind, NewOrder, Recorded
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,31 @@ async def lock(
     return order, [
         BoughtLine(
             own.line,
-            Line(own.sku, own.quantity, own.total_minor, own.category),
+            line_of(own),
             sum(line.quantity for line in gone if line.line == own.line),
             sum(line.total_minor for line in gone if line.line == own.line),
         )
         for own in lines
     ]
+
+
+def line_of(row: models.OrderLine) -> Line:
+    return Line(
+        row.sku,
+        row.quantity,
+        row.total_minor,
+        row.category,
+        row.brand,
+        LineKind(row.kind),
+        row.discount_minor,
+        row.tax_minor,
+        row.points_minor,
+    )
+
+
+async def numbers(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Return how many orders customers have that were not cancelled; who has none is left out."""
+    return await queries.count_orders(session, program_id=program_id, customer_ids=customer_ids)
 
 
 async def take_back(session: AsyncSession, made: NewReturn, *, program_id: UUID) -> None:

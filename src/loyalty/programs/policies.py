@@ -48,6 +48,17 @@ class ExpiredLot(StrEnum):
 
 
 @dataclass(frozen=True)
+class EarningBase:
+    """What of a line counts towards points: its total, and whether this holds what is named here."""
+
+    before_discounts: bool = False
+    without_tax: bool = False
+    shipping: bool = False
+    gift_cards: bool = False
+    paid_with_points: bool = False
+
+
+@dataclass(frozen=True)
 class Period:
     """A number of local days, or of calendar months; the 31st plus a month is that month's last day."""
 

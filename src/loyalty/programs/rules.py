@@ -10,6 +10,7 @@ from loyalty.programs.policies import (
     Activation,
     ActivationKind,
     Clawback,
+    EarningBase,
     ExpiredLot,
     Expiry,
     ExpiryKind,
@@ -18,6 +19,7 @@ from loyalty.programs.policies import (
 
 _NEVER: Final = Expiry()
 _AT_ONCE: Final = Activation()
+_TOTALS: Final = EarningBase()
 
 
 class Mode(StrEnum):
@@ -43,6 +45,7 @@ class ProgramRules:
     clawback: Clawback = Clawback.CLAMP_TO_ZERO
     expired_lot: ExpiredLot = ExpiredLot.RESTORE_WITH_GRACE
     grace_days: int = 30
+    earning_base: EarningBase = _TOTALS
 
     @property
     def zone(self) -> ZoneInfo:
@@ -85,4 +88,5 @@ def read_rules(document: Mapping[str, Any]) -> ProgramRules:
         ),
         clawback=Clawback(document.get("clawback", Clawback.CLAMP_TO_ZERO)),
         expired_lot=ExpiredLot(document.get("expired_lot", ExpiredLot.RESTORE_WITH_GRACE)),
+        earning_base=EarningBase(**document.get("earning_base", {})),
     )

@@ -1,5 +1,6 @@
 from calendar import monthrange
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
@@ -9,8 +10,17 @@ from pydantic_core import PydanticCustomError
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, CrossChecked, Currency, FieldFault, Instant, Name, Unit, text
-from loyalty.programs.policies import Activation, ActivationKind, Clawback, ExpiredLot, Expiry, ExpiryKind, RoundUpTo
+from loyalty.core.fields import Body, CrossChecked, Currency, FieldFault, Flag, Instant, Name, Unit, text
+from loyalty.programs.policies import (
+    Activation,
+    ActivationKind,
+    Clawback,
+    EarningBase,
+    ExpiredLot,
+    Expiry,
+    ExpiryKind,
+    RoundUpTo,
+)
 from loyalty.programs.rules import Program
 
 
@@ -80,6 +90,22 @@ class ActivationIn(CrossChecked):
         return Activation(self.kind, self.days)
 
 
+class EarningBaseIn(Body):
+    """What of an order's lines counts towards points: their totals, after discounts and with tax unless told.
+
+    Shipping, gift cards and what is paid with points count only where it says so.
+    """
+
+    before_discounts: Flag = False
+    without_tax: Flag = False
+    shipping: Flag = False
+    gift_cards: Flag = False
+    paid_with_points: Flag = False
+
+    def policy(self) -> EarningBase:
+        return EarningBase(**self.model_dump())
+
+
 class ProgramPatch(Body):
     """What is not named stays. Orders already counted keep what they were counted by, lots their dates.
 
@@ -95,13 +121,14 @@ class ProgramPatch(Body):
     clawback: Clawback | None = None
     expired_lot: ExpiredLot | None = None
     grace_days: Annotated[int, Field(ge=1, le=3650, strict=True)] | None = None
+    earning_base: EarningBaseIn | None = None
 
     @property
     def changes(self) -> dict[str, object]:
         """Return the settings named, as the program keeps them."""
         named = {field: getattr(self, field) for field in self.model_fields_set - {"name"}}
         typed = {
-            field: value.policy() if isinstance(value, (ExpiryIn, ActivationIn)) else value
+            field: value.policy() if isinstance(value, (ExpiryIn, ActivationIn, EarningBaseIn)) else value
             for field, value in named.items()
             if value is not None
         }
@@ -129,6 +156,16 @@ class ActivationOut(msgspec.Struct):
     days: int
 
 
+class EarningBaseOut(msgspec.Struct):
+    """What of an order's lines counts towards points beside, or less, their totals."""
+
+    before_discounts: bool
+    without_tax: bool
+    shipping: bool
+    gift_cards: bool
+    paid_with_points: bool
+
+
 class ProgramOut(msgspec.Struct):
     """A program with the settings in force. `clock_at` is the test clock's present; null means the real one."""
 
@@ -147,6 +184,7 @@ class ProgramOut(msgspec.Struct):
     clawback: str
     expired_lot: str
     grace_days: int
+    earning_base: EarningBaseOut
 
 
 def program_out(program: Program) -> ProgramOut:
@@ -166,6 +204,7 @@ def program_out(program: Program) -> ProgramOut:
         clawback=program.rules.clawback,
         expired_lot=program.rules.expired_lot,
         grace_days=program.rules.grace_days,
+        earning_base=EarningBaseOut(**asdict(program.rules.earning_base)),
     )
 
 

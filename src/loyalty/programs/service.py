@@ -39,6 +39,11 @@ async def get(session: AsyncSession, *, program_id: UUID) -> Program:
     return await queries.get_program(session, program_id=program_id)
 
 
+async def lock(session: AsyncSession, *, program_id: UUID) -> None:
+    """Let nobody else change a program's configuration until the transaction ends."""
+    await queries.lock_program(session, program_id=program_id)
+
+
 async def get_by_slug(session: AsyncSession, *, slug: str) -> Program:
     program = await queries.find_program(session, slug=slug)
     if program is None:

@@ -9,6 +9,7 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.earning import models as earning_models
 from loyalty.earning import service as earning
+from loyalty.earning.evaluation import Purchase
 from loyalty.earning.rules import Excess
 from loyalty.orders import models as order_models
 from loyalty.orders import returning
@@ -96,9 +97,16 @@ async def take_back(
     )
     await orders.take_back(session, made, program_id=program.id)
     left = [own.remaining() for own in returning.after(bought, lines)]
-    excess = await earning.recount(
-        session, program_id=program.id, order_id=order_id, currency=order.currency, lines=left
-    )
+    excess = []
+    if order.customer_id is not None:
+        excess = await earning.recount(
+            session,
+            program_id=program.id,
+            order_id=order_id,
+            buyer=order.customer_id,
+            purchase=Purchase.of(order, left),
+            zone=program.rules.zone,
+        )
     await _reverse(session, program=program, order=order, made=made, excess=excess, now=now)
     await _tell(session, program_id=program.id, order=order, made=made)
     return claim

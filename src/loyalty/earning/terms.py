@@ -1,0 +1,310 @@
+"""What an earning rule says, as typed data; stored and sent as the JSON that `read_terms` reads."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+
+class RuleKind(StrEnum):
+    POINTS_PER_AMOUNT = "points_per_amount"
+    POINTS_PER_ITEM = "points_per_item"
+    BONUS = "bonus"
+    MULTIPLIER = "multiplier"
+    POINTS_PER_ACTIVITY = "points_per_activity"
+
+
+class Rounding(StrEnum):
+    """How a fraction of a point ends: towards zero, to the nearest (half up, or half to even), or away from zero."""
+
+    DOWN = "down"
+    HALF_UP = "half_up"
+    HALF_EVEN = "half_even"
+    UP = "up"
+
+
+class Combination(StrEnum):
+    """How a rule goes with others of its unit.
+
+    `stack` adds up. Of all `best` ones the one that gives most counts. Where an `exclusive` one counts, no rule of
+    lower priority does.
+    """
+
+    STACK = "stack"
+    BEST = "best"
+    EXCLUSIVE = "exclusive"
+
+
+class LimitPeriod(StrEnum):
+    """A period of the program's calendar; weeks begin on Monday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+    LIFETIME = "lifetime"
+
+
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True)
+class PointsPerAmount:
+    """`points` for each `step_minor` of base in the currency, in proportion, rounded once per order."""
+
+    points: int
+    step_minor: Mapping[str, int]
+    rounding: Rounding = Rounding.DOWN
+
+
+@dataclass(frozen=True)
+class PointsPerItem:
+    """`points` for each piece."""
+
+    points: int
+
+
+@dataclass(frozen=True)
+class Bonus:
+    """`points` for the order as a whole."""
+
+    points: int
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """Raises what rules per amount and per item give for the eligible lines to `percent` of it (200 doubles it).
+
+    Several that stack each add their own extra.
+    """
+
+    percent: int
+    rounding: Rounding = Rounding.DOWN
+
+
+@dataclass(frozen=True)
+class PointsPerActivity:
+    """`points` each time that a member does something of this type."""
+
+    activity: str
+    points: int
+
+
+Gives = PointsPerAmount | PointsPerItem | Bonus | Multiplier | PointsPerActivity
+
+
+@dataclass(frozen=True)
+class Goods:
+    skus: frozenset[str] = frozenset()
+    categories: frozenset[str] = frozenset()
+    brands: frozenset[str] = frozenset()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.skus or self.categories or self.brands)
+
+    def hold(self, sku: str, category: str | None, brand: str | None) -> bool:
+        """Tell whether a line is named by any of these."""
+        return sku in self.skus or category in self.categories or brand in self.brands
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some days of the week (0 is Monday; none means all), from one minute of the local day until before another.
+
+    One that ends at or before its beginning lasts past midnight, and belongs to the day on which it begins.
+    """
+
+    weekdays: frozenset[int] = frozenset()
+    from_minute: int = 0
+    until_minute: int = 24 * 60
+
+    def covers(self, local: datetime) -> bool:
+        minute = local.hour * 60 + local.minute
+        if self.from_minute < self.until_minute:
+            return self._on(local.weekday()) and self.from_minute <= minute < self.until_minute
+        if minute >= self.from_minute:
+            return self._on(local.weekday())
+        return minute < self.until_minute and self._on((local.weekday() - 1) % 7)
+
+    def _on(self, weekday: int) -> bool:
+        return not self.weekdays or weekday in self.weekdays
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """All must be met; an empty one asks for nothing.
+
+    `include` and `exclude` choose the lines; `minimum_minor` is the least base that the chosen ones must come to, by
+    currency. `order_numbers` and `every_nth_order` count a customer's orders from 1.
+    """
+
+    include: Goods = Goods()
+    exclude: Goods = Goods()
+    minimum_minor: Mapping[str, int] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    channels: frozenset[str] = frozenset()
+    stores: frozenset[str] = frozenset()
+    payment_methods: frozenset[str] = frozenset()
+    attributes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    order_numbers: frozenset[int] = frozenset()
+    every_nth_order: int | None = None
+
+    @property
+    def count_orders(self) -> bool:
+        return bool(self.order_numbers) or self.every_nth_order is not None
+
+
+@dataclass(frozen=True)
+class MemberLimit:
+    points: int
+    period: LimitPeriod
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most points that a rule gives: for one order, to one member within a period, and to all together."""
+
+    per_order: int | None = None
+    per_member: MemberLimit | None = None
+    budget: int | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    unit: str
+    gives: Gives
+    conditions: Conditions = Conditions()
+    limits: Limits = Limits()
+    combination: Combination = Combination.STACK
+    priority: int = 0
+
+    @property
+    def activity(self) -> str | None:
+        return self.gives.activity if isinstance(self.gives, PointsPerActivity) else None
+
+
+def kind_of(gives: Gives) -> RuleKind:
+    return _KINDS[type(gives)]
+
+
+def read_terms(kind: str, definition: Mapping[str, Any]) -> Terms:
+    """Read what is stored of a rule's terms; what is not there asks for nothing."""
+    conditions = definition.get("conditions") or {}
+    limits = definition.get("limits") or {}
+    return Terms(
+        unit=definition["unit"],
+        gives=_gives(RuleKind(kind), definition),
+        conditions=Conditions(
+            include=_goods(conditions.get("include")),
+            exclude=_goods(conditions.get("exclude")),
+            minimum_minor=dict(conditions.get("minimum_minor") or {}),
+            windows=tuple(_window(window) for window in conditions.get("windows") or ()),
+            **{name: frozenset(conditions.get(name) or ()) for name in ("channels", "stores", "payment_methods")},
+            attributes={name: frozenset(values) for name, values in (conditions.get("attributes") or {}).items()},
+            order_numbers=frozenset(conditions.get("order_numbers") or ()),
+            every_nth_order=conditions.get("every_nth_order"),
+        ),
+        limits=Limits(
+            per_order=limits.get("per_order"),
+            per_member=_member_limit(limits.get("per_member")),
+            budget=limits.get("budget"),
+        ),
+        combination=Combination(definition.get("combination", Combination.STACK)),
+        priority=definition.get("priority", 0),
+    )
+
+
+def write_terms(terms: Terms) -> dict[str, Any]:
+    """Write terms as `read_terms` reads them, leaving out what asks for nothing."""
+    conditions, limits = terms.conditions, terms.limits
+    named = {
+        "include": _goods_written(conditions.include),
+        "exclude": _goods_written(conditions.exclude),
+        "minimum_minor": dict(conditions.minimum_minor),
+        "windows": [_window_written(window) for window in conditions.windows],
+        "channels": sorted(conditions.channels),
+        "stores": sorted(conditions.stores),
+        "payment_methods": sorted(conditions.payment_methods),
+        "attributes": {name: sorted(values) for name, values in conditions.attributes.items()},
+        "order_numbers": sorted(conditions.order_numbers),
+        "every_nth_order": conditions.every_nth_order,
+    }
+    bounds = {
+        "per_order": limits.per_order,
+        "per_member": asdict(limits.per_member) if limits.per_member else None,
+        "budget": limits.budget,
+    }
+    return {
+        "unit": terms.unit,
+        **{name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(terms.gives).items()},
+        "conditions": {name: value for name, value in named.items() if value},
+        "limits": {name: value for name, value in bounds.items() if value is not None},
+        "combination": terms.combination,
+        "priority": terms.priority,
+    }
+
+
+def minute_of_day(text: str) -> int:
+    """Read `HH:MM`, up to `24:00`."""
+    return int(text[:2]) * 60 + int(text[3:])
+
+
+_KINDS: Final[dict[type, RuleKind]] = {
+    PointsPerAmount: RuleKind.POINTS_PER_AMOUNT,
+    PointsPerItem: RuleKind.POINTS_PER_ITEM,
+    Bonus: RuleKind.BONUS,
+    Multiplier: RuleKind.MULTIPLIER,
+    PointsPerActivity: RuleKind.POINTS_PER_ACTIVITY,
+}
+
+
+def _gives(kind: RuleKind, definition: Mapping[str, Any]) -> Gives:
+    match kind:
+        case RuleKind.POINTS_PER_AMOUNT:
+            return PointsPerAmount(
+                definition["points"], dict(definition["step_minor"]), Rounding(definition["rounding"])
+            )
+        case RuleKind.POINTS_PER_ITEM:
+            return PointsPerItem(definition["points"])
+        case RuleKind.BONUS:
+            return Bonus(definition["points"])
+        case RuleKind.MULTIPLIER:
+            return Multiplier(definition["percent"], Rounding(definition["rounding"]))
+        case RuleKind.POINTS_PER_ACTIVITY:
+            return PointsPerActivity(definition["activity"], definition["points"])
+
+
+def _goods(written: Mapping[str, Any] | None) -> Goods:
+    named = written or {}
+    return Goods(**{name: frozenset(named.get(name) or ()) for name in ("skus", "categories", "brands")})
+
+
+def _window(written: Mapping[str, Any]) -> Window:
+    return Window(
+        frozenset(WEEKDAYS.index(day) for day in written.get("weekdays") or ()),
+        minute_of_day(written.get("from") or "00:00"),
+        minute_of_day(written.get("until") or "24:00"),
+    )
+
+
+def _goods_written(goods: Goods) -> dict[str, list[str]]:
+    named = {"skus": goods.skus, "categories": goods.categories, "brands": goods.brands}
+    return {name: sorted(values) for name, values in named.items() if values}
+
+
+def _window_written(window: Window) -> dict[str, Any]:
+    return {
+        "weekdays": [WEEKDAYS[day] for day in sorted(window.weekdays)],
+        "from": _clock(window.from_minute),
+        "until": _clock(window.until_minute),
+    }
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def _member_limit(written: Mapping[str, Any] | None) -> MemberLimit | None:
+    return None if written is None else MemberLimit(written["points"], LimitPeriod(written["period"]))
