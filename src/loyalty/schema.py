@@ -16,6 +16,7 @@ from loyalty.programs import models as programs
 from loyalty.redemptions import models as redemptions
 from loyalty.referrals import models as referrals
 from loyalty.rewards import models as rewards
+from loyalty.tenders import models as tenders
 from loyalty.transfers import models as transfers
 
 ROOMS = (
@@ -34,6 +35,7 @@ ROOMS = (
     redemptions,
     referrals,
     rewards,
+    tenders,
     transfers,
 )
 METADATA = Row.metadata

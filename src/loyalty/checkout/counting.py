@@ -24,35 +24,62 @@ from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.referrals import rewarding
 from loyalty.referrals.rules import Waiting, qualifies
+from loyalty.tenders import service as tenders
+from loyalty.tenders.rules import Tender
 
 
-async def count(session: AsyncSession, *, program: Program, order: NewOrder, now: datetime) -> None:
-    """Let an order earn and complete a referral; its points wait as pending until it is paid.
+async def count(
+    session: AsyncSession,
+    *,
+    program: Program,
+    order: NewOrder,
+    now: datetime,
+    tender: Tender | None = None,
+    hold_id: UUID | None = None,
+) -> None:
+    """Let points pay for an order, and let it earn and complete a referral.
 
-    Locks the referral, then what limits rules, then wallets.
+    What it earns waits as pending until it is paid. Locks the referral, then what limits rules, then wallets.
     """
     waiting = None
     if order.paid:
         waiting = await lock_waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
     completed = waiting if waiting is not None and completes(waiting, order, order.total_minor) else None
     counted = await judge(session, program=program, order=order, limits=limiting.lock)
+    if counted is not None:
+        await counted.tally.write(session)
     keys = set(completed.wallets(program.id) if completed else [])
     if counted is not None and order.customer_id is not None:
         keys |= rules.award_wallets(counted.awards, program_id=program.id, member_id=order.customer_id)
+    payer = None
+    if tender is not None and order.customer_id is not None:
+        payer = WalletKey(program.id, order.customer_id, program.rules.unit)
+        keys.add(payer)
     book = await points.open_book(session, program=program, keys=keys, now=now)
+    spent = None
+    if tender is not None and payer is not None:
+        spent = await tenders.take(session, book, tender, key=payer, order_id=order.id, hold_id=hold_id)
     awards = [] if counted is None else counted.awards
     paid = {award.rule.rule_id: _award(book, order, award, program_id=program.id) for award in awards}
     await settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
+    if tender is not None and payer is not None and spent is not None:
+        await tenders.record(session, tender, key=payer, order_id=order.id, entry_id=spent, refund=program.rules.refund)
     if counted is not None:
         await earning.record(session, program_id=program.id, counts=[(counted, paid)])
 
 
 async def judge(
-    session: AsyncSession, *, program: Program, order: NewOrder, limits: Callable[..., Awaitable[Tally]]
+    session: AsyncSession,
+    *,
+    program: Program,
+    order: NewOrder,
+    limits: Callable[..., Awaitable[Tally]],
+    unrecorded: int = 0,
 ) -> Count | None:
-    """Decide what an order earns, and count that to the limits of rules, which `limits` looks up.
+    """Decide what an order earns; `limits` looks up what rules may still give.
 
-    None unless the buyer was a member, free to earn, when it was placed.
+    None unless the buyer was a member, free to earn, when it was placed. Of the buyer's orders so many are not recorded
+    yet, this one among them.
     """
     if order.customer_id is None:
         return None
@@ -71,15 +98,15 @@ async def judge(
         local,
         base=program.rules.earning_base,
         attributes=await _attributes(session, program_id=program.id, member_id=buyer.id, rules_=in_force),
-        order_number=await _order_number(session, program_id=program.id, member_id=buyer.id, rules_=in_force),
+        order_number=await _order_number(
+            session, program_id=program.id, member_id=buyer.id, rules_=in_force, unrecorded=unrecorded
+        ),
         allowed=tally.allowances(in_force, member_id=buyer.id, day=local.date()),
     )
     verdicts = judge_order(in_force, purchase=Purchase.of(order, order.lines), moment=moment)
-    counted = Count(order.id, at, known.number, in_force, moment, verdicts)
     given = {own.rule.rule_id: own.points for own in verdicts if own.counts}
     tally.count(in_force, member_id=buyer.id, day=local.date(), points=given)
-    await tally.write(session)
-    return counted
+    return Count(order.id, at, known.number, in_force, moment, verdicts, tally)
 
 
 async def lock_waiting(
@@ -129,12 +156,13 @@ async def _attributes(
 
 
 async def _order_number(
-    session: AsyncSession, *, program_id: UUID, member_id: UUID, rules_: Sequence[RuleVersion]
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, rules_: Sequence[RuleVersion], unrecorded: int
 ) -> int | None:
-    """Count a customer's orders, the one just recorded among them, if any rule asks for it."""
+    """Count a customer's orders, if any rule asks for it."""
     if not any(rule.terms.conditions.count_orders for rule in rules_):
         return None
-    return (await orders.numbers(session, program_id=program_id, customer_ids=[member_id])).get(member_id)
+    recorded = await orders.numbers(session, program_id=program_id, customer_ids=[member_id])
+    return recorded.get(member_id, 0) + unrecorded
 
 
 def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UUID:

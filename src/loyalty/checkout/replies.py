@@ -79,6 +79,15 @@ class CompletedReferralOut(msgspec.Struct):
     referee_points: int
 
 
+class PaidWithPointsOut(msgspec.Struct):
+    """What points paid for an order, and of each line. These points' entry is among the entries."""
+
+    points: int
+    unit: str
+    value: MoneyOut
+    line_values: list[MoneyOut]
+
+
 class OrderOut(msgspec.Struct):
     """An order and what it caused. `points_earned` counts spendable and pending points alike.
 
@@ -100,6 +109,7 @@ class OrderOut(msgspec.Struct):
     cancelled_at: str | None
     late: bool
     lines: list[LineOut]
+    paid_with_points: PaidWithPointsOut | None
     points_earned: int
     awards: list[AwardOut]
     trace: list[TraceOut]
@@ -147,6 +157,7 @@ def order_out(view: View) -> OrderOut:
         cancelled_at=rfc3339(order.cancelled_at) if order.cancelled_at else None,
         late=order.placed_at < order.recorded_at,
         lines=[_line_out(line, order.currency) for line in view.lines],
+        paid_with_points=_tender_out(view),
         points_earned=sum(award.points for award in view.awards),
         awards=[_award_out(award, order.currency) for award in view.awards],
         trace=[trace_out(own, order.currency) for own in view.trace],
@@ -208,8 +219,20 @@ def _status(order: Order) -> str:
 
 
 def _earned(view: View) -> list[OrderEntryOut]:
-    """Return what the order earned; when that begins or ends is told by the wallet, and no repeated reply."""
-    return [_entry_out(entry) for entry in view.entries if entry.kind == "earn"]
+    """Return what the order spent and earned; when that begins or ends is told by the wallet, and no repeated reply."""
+    return [_entry_out(entry) for entry in view.entries if entry.kind in ("spend", "capture", "earn")]
+
+
+def _tender_out(view: View) -> PaidWithPointsOut | None:
+    if view.tender is None:
+        return None
+    currency = view.order.currency
+    return PaidWithPointsOut(
+        points=view.tender.points,
+        unit=view.tender.unit,
+        value=MoneyOut(view.tender.value_minor, currency),
+        line_values=[MoneyOut(line.points_minor, currency) for line in view.lines],
+    )
 
 
 def _line_out(line: OrderLine, currency: str) -> LineOut:

@@ -12,7 +12,10 @@ from loyalty.programs.rules import ProgramRules
 
 @dataclass(frozen=True)
 class Basket:
-    """What a storefront says of an order. `placed_at` None leaves the time to us."""
+    """What a storefront says of an order. `placed_at` None leaves the time to us.
+
+    `pay_points` pay for a part of it, out of the hold if one is named; a hold alone pays with all that it has locked.
+    """
 
     external_id: str
     customer_id: UUID | None
@@ -26,6 +29,8 @@ class Basket:
     store: str | None = None
     payment_method: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    pay_points: int | None = None
+    hold_id: UUID | None = None
 
 
 def award_wallets(awards: Sequence[Award], *, program_id: UUID, member_id: UUID) -> set[WalletKey]:

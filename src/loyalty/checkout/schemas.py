@@ -15,6 +15,7 @@ from loyalty.core.fields import (
     Label,
     Metadata,
     MoneyIn,
+    Positive,
     public_id,
     text,
 )
@@ -79,7 +80,8 @@ def _amount(line: Mapping[str, Any], name: str) -> int | None:
 class OrderIn(CrossChecked):
     """An order by a customer of ours, by one of yours (created if new), or by nobody known.
 
-    `email` on an order of nobody known is kept only as a keyed hash, for a later claim.
+    `email` on an order of nobody known is kept only as a keyed hash, for a later claim. `pay_points` of the buyer's pay
+    for a part of it at the program's rate, out of the hold if one is named; a hold alone pays with all that it locked.
     """
 
     external_id: ExternalId
@@ -93,6 +95,8 @@ class OrderIn(CrossChecked):
     payment_method: Label | None = None
     placed_at: Instant | None = None
     status: Literal["placed", "paid"] = "paid"
+    pay_points: Positive | None = None
+    hold_id: public_id("hld") | None = None  # type: ignore[valid-type]
     metadata: Metadata
 
     @classmethod
@@ -115,6 +119,8 @@ class OrderIn(CrossChecked):
             store=self.store,
             payment_method=self.payment_method,
             metadata=self.metadata,
+            pay_points=self.pay_points,
+            hold_id=self.hold_id,
         )
 
 

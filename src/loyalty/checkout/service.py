@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -16,7 +16,7 @@ from loyalty.earning import service as earning
 from loyalty.earning.evaluation import Purchase, Verdict
 from loyalty.members import merging
 from loyalty.members import service as members
-from loyalty.members.errors import CustomerNotFound
+from loyalty.members.errors import CustomerNotFound, MemberMayNotBurn
 from loyalty.orders import models as order_models
 from loyalty.orders import rules as order_rules
 from loyalty.orders import service as orders
@@ -25,11 +25,17 @@ from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import models as point_models
 from loyalty.points import service as points
+from loyalty.points.errors import CaptureExceedsHold
 from loyalty.points.rules import EntryKind
 from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.referrals import models as referral_models
 from loyalty.referrals import rewarding
+from loyalty.tenders import models as tender_models
+from loyalty.tenders import rules as tender_rules
+from loyalty.tenders import service as tenders
+from loyalty.tenders.errors import PointsNeedAMember
+from loyalty.tenders.rules import Tender
 
 GUEST_EMAIL: Final = "loyalty:order-email"
 _EXISTED: Final = 200
@@ -45,6 +51,7 @@ class View:
     trace: list[Verdict]
     entries: list[point_models.Entry]
     referrals: list[tuple[referral_models.Referral, list[referral_models.ReferralReward]]]
+    tender: tender_models.OrderTender | None
 
 
 async def place(
@@ -52,7 +59,9 @@ async def place(
 ) -> Claim:
     """Record an order and all it causes, once per key and once per external id. The claim's resource is the order.
 
-    Raises CurrencyNotAccepted, PlacedOutOfTime, CustomerNotFound, OrderDiffers.
+    Raises CurrencyNotAccepted, PlacedOutOfTime, CustomerNotFound, OrderDiffers; and where points pay for it
+    PointsDoNotPay, PointsNeedAMember, PointsBelowFloor, PointsAboveCeiling, MemberMayNotBurn, NotEnoughPoints,
+    HoldNotFound, HoldEnded, CaptureExceedsHold.
     """
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
@@ -69,7 +78,11 @@ async def place(
         return Claim(call, recorded.order_id, _EXISTED, replayed=False)
     order_rules.check_currency(order.currency, accepted=program.rules.currencies)
     order_rules.check_placed(order.placed_at, now=now, late_days=program.rules.late_order_days)
-    await counting.count(session, program=program, order=order, now=now)
+    tender = await _tender(session, program=program, order=order, basket=basket)
+    if tender is not None:
+        order = replace(order, lines=tuple(tender.on(order.lines)))
+        await orders.set_points(session, order, program_id=program.id)
+    await counting.count(session, program=program, order=order, now=now, tender=tender, hold_id=basket.hold_id)
     await _tell(
         session,
         program_id=program.id,
@@ -163,7 +176,28 @@ async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> Vi
         await _trace(session, program=program, order=order, lines=lines),
         [entry for entry in entries if entry.member_id == order.customer_id or entry.kind == EntryKind.EARN],
         await rewarding.qualified_by(session, program_id=program.id, order_id=order_id),
+        await tenders.find(session, program_id=program.id, order_id=order_id),
     )
+
+
+async def _tender(session: AsyncSession, *, program: Program, order: NewOrder, basket: Basket) -> Tender | None:
+    """Return what points pay for an order, if any are to."""
+    if basket.pay_points is None and basket.hold_id is None:
+        return None
+    buyer = None
+    if order.customer_id is not None:
+        buyer = await members.find_standing(session, program_id=program.id, customer_id=order.customer_id)
+    if buyer is None:
+        raise PointsNeedAMember
+    if not buyer.may_burn:
+        raise MemberMayNotBurn
+    wanted = basket.pay_points
+    if basket.hold_id is not None:
+        held = (await points.get_hold(session, program_id=program.id, hold_id=basket.hold_id)).points
+        wanted = held if wanted is None else wanted
+        if wanted > held:
+            raise CaptureExceedsHold(held=held, requested=wanted)
+    return tender_rules.tender(program.rules.burn, currency=order.currency, lines=order.lines, points=wanted or 0)
 
 
 async def _trace(
@@ -196,6 +230,8 @@ async def _new_order(
             metadata=basket.metadata,
             store=basket.store,
             payment_method=basket.payment_method,
+            pay_points=None if basket.pay_points is None else str(basket.pay_points),
+            hold_id=None if basket.hold_id is None else str(basket.hold_id),
         ),
         currency=basket.currency,
         lines=basket.lines,

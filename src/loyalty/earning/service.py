@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.earning import limiting, models, queries
+from loyalty.earning import models, queries
 from loyalty.earning.errors import (
     EarningRuleHasNoDraft,
     EarningRuleNotInForce,
@@ -16,6 +16,7 @@ from loyalty.earning.errors import (
     RuleVersionExists,
 )
 from loyalty.earning.evaluation import Moment, Purchase, Verdict, judge_order, read_facts, write_facts
+from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import Award, Excess, Given, RuleVersion, find_excess, in_force
 from loyalty.earning.terms import Terms
 from loyalty.outbox import service as outbox
@@ -37,7 +38,10 @@ class RuleSet:
 
 @dataclass(frozen=True)
 class Count:
-    """How an order is counted: when, under which rules, by which facts, and what each rule said."""
+    """How an order is counted: when, under which rules, by which facts, and what each rule said.
+
+    `tally` has what it uses up of the rules' limits.
+    """
 
     order_id: UUID
     counted_at: datetime
@@ -45,6 +49,7 @@ class Count:
     rules: list[RuleVersion]
     moment: Moment
     verdicts: list[Verdict]
+    tally: Tally
 
     @property
     def awards(self) -> list[Award]:
@@ -273,7 +278,7 @@ async def recount(
         [Given(row.rule_id, row.rule_version, row.unit, row.points - _gone(reversed_, row.rule_id)) for row in given],
         due={(own.rule.rule_id, own.rule.terms.unit): own.points for own in verdicts if own.counts},
     )
-    tally = limiting.Tally(program_id)
+    tally = Tally(program_id)
     back = {own.rule_id: -own.points for own in excess}
     tally.count(rules, member_id=buyer, day=moment.local.date(), points=back)
     await tally.write(session)

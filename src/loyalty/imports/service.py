@@ -296,7 +296,7 @@ def _judge(known: _Known, order: NewOrder, member_id: UUID) -> Count:
     verdicts = judge_order(rules_, purchase=Purchase.of(order, order.lines), moment=moment)
     given = {own.rule.rule_id: own.points for own in verdicts if own.counts}
     known.tally.count(rules_, member_id=member_id, day=local.date(), points=given)
-    return Count(order.id, order.placed_at, known.rule_set.number, rules_, moment, verdicts)
+    return Count(order.id, order.placed_at, known.rule_set.number, rules_, moment, verdicts, known.tally)
 
 
 def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID:

@@ -297,3 +297,17 @@ async def list_external_ids(session: AsyncSession, *, program_id: UUID, order_id
         select(order.id, order.external_id).where(order.program_id == program_id, order.id.in_(list(order_ids)))
     )
     return {row[0]: row[1] for row in found}
+
+
+async def set_line_points(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, points_minor: Sequence[int]
+) -> None:
+    """Write what of each line, from the first on, is paid with points."""
+    own = models.OrderLine
+    for number, part in enumerate(points_minor, start=1):
+        if part:
+            await session.execute(
+                update(own)
+                .where(own.program_id == program_id, own.order_id == order_id, own.line == number)
+                .values(points_minor=part)
+            )

@@ -36,7 +36,10 @@ class BoughtLine:
         return self.line.total_minor - self.returned_minor
 
     def remaining(self) -> Line:
-        """Return the line as if only what is left of it had been bought; a line paid back in whole has no pieces."""
+        """Return the line as if only what is left of it had been bought; a line paid back in whole has no pieces.
+
+        What of that is still paid with points is for the order as a whole to say.
+        """
         whole, left = self.line.total_minor, self.minor_left
         if whole == 0:
             return replace(self.line, quantity=self.quantity_left)
@@ -46,7 +49,6 @@ class BoughtLine:
             total_minor=left,
             discount_minor=self.line.discount_minor * left // whole,
             tax_minor=self.line.tax_minor * left // whole,
-            points_minor=self.line.points_minor * left // whole,
         )
 
 

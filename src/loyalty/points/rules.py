@@ -1,6 +1,6 @@
 """Double entry in points: accounts, balances, lots, and how one movement changes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -225,6 +225,17 @@ def take_in_order(lots: Iterable[Lot], *, points: int) -> list[Take]:
             takes.append(Take(lot.id, -part))
             wanted -= part
     return takes
+
+
+def part_of(takes: Iterable[Take], *, after: int, points: int) -> Iterator[Take]:
+    """Yield those parts of takes that follow the first `after` points of them and come to so many points."""
+    skip, left = after, points
+    for take in takes:
+        skipped = min(skip, -take.points)
+        part = min(left, -take.points - skipped)
+        skip, left = skip - skipped, left - part
+        if part:
+            yield Take(take.lot_id, -part)
 
 
 def first_expiring(lot: Lot, ends_at: datetime | None) -> tuple[bool, float, UUID]:

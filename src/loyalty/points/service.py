@@ -9,7 +9,7 @@ from loyalty.core import ids, paging
 from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
-from loyalty.points import lot_queries, models, queries, verification
+from loyalty.points import lot_queries, models, queries, rules, verification
 from loyalty.points.book import Book
 from loyalty.points.errors import LotNotFound, MemberHasLiveHolds
 from loyalty.points.postings import Entry, Lapse
@@ -246,6 +246,29 @@ async def undo_spend(session: AsyncSession, book: Book, *, entry_id: UUID, owner
     if key.member_id != owner:
         await load(session, book, list(book.wallets))
         book.merge(key, WalletKey(program_id, owner, key.unit), source=source_of(spent))
+    return restored
+
+
+async def undo_part(
+    session: AsyncSession, book: Book, *, entry_id: UUID, points: int, source: Source, owner: UUID
+) -> Entry:
+    """Decide the return of some of a spend's points, those of the newest lots first, into the very lots.
+
+    The caller sees that it is never more than was spent. Where the owner's wallet is another one since a merge, they go
+    on into it.
+    """
+    program_id = next(iter(book.wallets)).program_id
+    spent = (await queries.list_entries_by_id(session, program_id=program_id, entry_ids=[entry_id]))[entry_id]
+    back = await queries.sum_corrections(session, spent, kind=EntryKind.RESTORE)
+    takes = await lot_queries.list_takes(session, program_id=program_id, entry_id=entry_id)
+    parts = list(rules.part_of(sorted(takes, key=lambda take: take.lot_id, reverse=True), after=back, points=points))
+    lot_ids = [take.lot_id for take in parts]
+    book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
+    key = WalletKey(program_id, spent.member_id, spent.unit)
+    restored = book.restore(key, parts, corrects_id=entry_id, source=source)
+    if key.member_id != owner:
+        await load(session, book, list(book.wallets))
+        book.merge(key, WalletKey(program_id, owner, key.unit), source=source)
     return restored
 
 

@@ -4,7 +4,8 @@ Days are local days of the program's zone. A lot that expires "on" a day is good
 """
 
 from calendar import monthrange
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
@@ -45,6 +46,43 @@ class ExpiredLot(StrEnum):
     RESTORE_WITH_GRACE = "restore_with_grace"
     NEW_LOT = "new_lot"
     FORFEIT = "forfeit"
+
+
+class Refund(StrEnum):
+    """What goes back first of an order that was paid in part with points."""
+
+    PROPORTIONAL = "proportional"
+    MONEY_FIRST = "money_first"
+    POINTS_FIRST = "points_first"
+
+
+@dataclass(frozen=True)
+class BurnRate:
+    """So many points pay so many minor units."""
+
+    points: int
+    amount_minor: int
+
+    def value_of(self, points: int) -> int:
+        """Return what points pay, rounded down."""
+        return points * self.amount_minor // self.points
+
+    def least_for(self, minor: int) -> int:
+        """Return the fewest points that pay an amount."""
+        return -(-minor * self.points // self.amount_minor)
+
+    def most_within(self, minor: int) -> int:
+        """Return the most points that pay no more than an amount."""
+        return ((minor + 1) * self.points - 1) // self.amount_minor
+
+
+@dataclass(frozen=True)
+class Burn:
+    """What points pay for orders: rates by currency (none: nothing), from so many points up to a part of the total."""
+
+    rates: Mapping[str, BurnRate] = field(default_factory=dict)
+    least_points: int = 1
+    most_percent: int = 100
 
 
 @dataclass(frozen=True)

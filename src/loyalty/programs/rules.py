@@ -9,17 +9,21 @@ from zoneinfo import ZoneInfo
 from loyalty.programs.policies import (
     Activation,
     ActivationKind,
+    Burn,
+    BurnRate,
     Clawback,
     EarningBase,
     ExpiredLot,
     Expiry,
     ExpiryKind,
+    Refund,
     RoundUpTo,
 )
 
 _NEVER: Final = Expiry()
 _AT_ONCE: Final = Activation()
 _TOTALS: Final = EarningBase()
+_NOTHING: Final = Burn()
 
 
 class Mode(StrEnum):
@@ -46,6 +50,8 @@ class ProgramRules:
     expired_lot: ExpiredLot = ExpiredLot.RESTORE_WITH_GRACE
     grace_days: int = 30
     earning_base: EarningBase = _TOTALS
+    burn: Burn = _NOTHING
+    refund: Refund = Refund.PROPORTIONAL
 
     @property
     def zone(self) -> ZoneInfo:
@@ -89,4 +95,11 @@ def read_rules(document: Mapping[str, Any]) -> ProgramRules:
         clawback=Clawback(document.get("clawback", Clawback.CLAMP_TO_ZERO)),
         expired_lot=ExpiredLot(document.get("expired_lot", ExpiredLot.RESTORE_WITH_GRACE)),
         earning_base=EarningBase(**document.get("earning_base", {})),
+        burn=_burn(document.get("burn", {})),
+        refund=Refund(document.get("refund", Refund.PROPORTIONAL)),
     )
+
+
+def _burn(document: Mapping[str, Any]) -> Burn:
+    rates = {currency: BurnRate(**rate) for currency, rate in document.get("rates", {}).items()}
+    return Burn(rates, document.get("least_points", 1), document.get("most_percent", 100))

@@ -10,15 +10,18 @@ from pydantic_core import PydanticCustomError
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, CrossChecked, Currency, FieldFault, Flag, Instant, Name, Unit, text
+from loyalty.core.fields import Body, CrossChecked, Currency, FieldFault, Flag, Instant, Name, Positive, Unit, text
 from loyalty.programs.policies import (
     Activation,
     ActivationKind,
+    Burn,
+    BurnRate,
     Clawback,
     EarningBase,
     ExpiredLot,
     Expiry,
     ExpiryKind,
+    Refund,
     RoundUpTo,
 )
 from loyalty.programs.rules import Program
@@ -106,6 +109,28 @@ class EarningBaseIn(Body):
         return EarningBase(**self.model_dump())
 
 
+class BurnRateIn(Body):
+    """So many points pay so many minor units of a currency."""
+
+    points: Positive
+    amount_minor: Positive
+
+    def rate(self) -> BurnRate:
+        return BurnRate(self.points, self.amount_minor)
+
+
+class BurnIn(Body):
+    """What points pay for orders: rates by currency, from so many points, up to so many percent of an order's total."""
+
+    rates: Annotated[dict[Currency, BurnRateIn], Field(max_length=20)]
+    least_points: Positive = 1
+    most_percent: Annotated[int, Field(ge=1, le=100, strict=True)] = 100
+
+    def policy(self) -> Burn:
+        rates = {currency: rate.rate() for currency, rate in self.rates.items()}
+        return Burn(rates, self.least_points, self.most_percent)
+
+
 class ProgramPatch(Body):
     """What is not named stays. Orders already counted keep what they were counted by, lots their dates.
 
@@ -122,13 +147,15 @@ class ProgramPatch(Body):
     expired_lot: ExpiredLot | None = None
     grace_days: Annotated[int, Field(ge=1, le=3650, strict=True)] | None = None
     earning_base: EarningBaseIn | None = None
+    burn: BurnIn | None = None
+    refund: Refund | None = None
 
     @property
     def changes(self) -> dict[str, object]:
         """Return the settings named, as the program keeps them."""
         named = {field: getattr(self, field) for field in self.model_fields_set - {"name"}}
         typed = {
-            field: value.policy() if isinstance(value, (ExpiryIn, ActivationIn, EarningBaseIn)) else value
+            field: value.policy() if isinstance(value, (ExpiryIn, ActivationIn, EarningBaseIn, BurnIn)) else value
             for field, value in named.items()
             if value is not None
         }
@@ -166,6 +193,21 @@ class EarningBaseOut(msgspec.Struct):
     paid_with_points: bool
 
 
+class BurnRateOut(msgspec.Struct):
+    """So many points pay so many minor units of a currency."""
+
+    points: int
+    amount_minor: int
+
+
+class BurnOut(msgspec.Struct):
+    """What points pay for orders."""
+
+    rates: dict[str, BurnRateOut]
+    least_points: int
+    most_percent: int
+
+
 class ProgramOut(msgspec.Struct):
     """A program with the settings in force. `clock_at` is the test clock's present; null means the real one."""
 
@@ -185,6 +227,8 @@ class ProgramOut(msgspec.Struct):
     expired_lot: str
     grace_days: int
     earning_base: EarningBaseOut
+    burn: BurnOut
+    refund: str
 
 
 def program_out(program: Program) -> ProgramOut:
@@ -205,8 +249,15 @@ def program_out(program: Program) -> ProgramOut:
         expired_lot=program.rules.expired_lot,
         grace_days=program.rules.grace_days,
         earning_base=EarningBaseOut(**asdict(program.rules.earning_base)),
+        burn=_burn_out(program.rules.burn),
+        refund=program.rules.refund,
     )
 
 
 def _expiry_out(expiry: Expiry) -> ExpiryOut:
     return ExpiryOut(expiry.kind, expiry.days, expiry.months, expiry.round_up_to, list(expiry.dates))
+
+
+def _burn_out(burn: Burn) -> BurnOut:
+    rates = {currency: BurnRateOut(rate.points, rate.amount_minor) for currency, rate in burn.rates.items()}
+    return BurnOut(rates, burn.least_points, burn.most_percent)

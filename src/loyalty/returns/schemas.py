@@ -108,6 +108,13 @@ class ReversalOut(msgspec.Struct):
     written_off: int
 
 
+class RefundOut(msgspec.Struct):
+    """What to give the buyer back: so much in money, and points, which are back in the wallet already."""
+
+    money: MoneyOut
+    points: int
+
+
 class ReturnOut(msgspec.Struct):
     """What went back of an order, and the points that it took back. `kind` is return or cancellation."""
 
@@ -117,6 +124,7 @@ class ReturnOut(msgspec.Struct):
     kind: str
     total: MoneyOut
     lines: list[ReturnedLineOut]
+    refund: RefundOut
     points_reversed: int
     reversals: list[ReversalOut]
     entries: list[EntryOut]
@@ -141,6 +149,7 @@ def return_out(view: View) -> ReturnOut:
         lines=[
             ReturnedLineOut(line.line, line.quantity, MoneyOut(line.total_minor, view.currency)) for line in view.lines
         ],
+        refund=_refund_out(view),
         points_reversed=sum(
             row.pending + row.taken + row.lapsed + row.owed + row.written_off for row in view.reversals
         ),
@@ -169,3 +178,10 @@ def _currencies(raw: Mapping[str, Any]) -> set[str]:
     named = [line.get("total") for line in lines if isinstance(line, Mapping)] if isinstance(lines, list) else []
     totals = [total for total in [raw.get("total"), *named] if isinstance(total, Mapping)]
     return {currency for total in totals if isinstance(currency := total.get("currency"), str)}
+
+
+def _refund_out(view: View) -> RefundOut:
+    with_points = view.refund.value_minor if view.refund else 0
+    return RefundOut(
+        MoneyOut(view.made.total_minor - with_points, view.currency), view.refund.points if view.refund else 0
+    )

@@ -16,6 +16,7 @@ from loyalty.orders import returning
 from loyalty.orders import rules as order_rules
 from loyalty.orders import service as orders
 from loyalty.orders.returning import NewReturn, ReturnKind, WantedLine
+from loyalty.orders.rules import Line
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import models as point_models
@@ -23,6 +24,8 @@ from loyalty.points import service as points
 from loyalty.points.postings import Reversal
 from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
+from loyalty.tenders import service as tenders
+from loyalty.tenders.models import OrderTender, TenderRefund
 
 _EXISTED = 200
 
@@ -50,6 +53,7 @@ class View:
     lines: list[order_models.OrderReturnLine]
     reversals: list[earning_models.OrderAwardReversal]
     entries: list[point_models.Entry]
+    refund: TenderRefund | None
 
 
 async def take_back(
@@ -97,6 +101,9 @@ async def take_back(
     )
     await orders.take_back(session, made, program_id=program.id)
     left = [own.remaining() for own in returning.after(bought, lines)]
+    paid = await tenders.find(session, program_id=program.id, order_id=order_id)
+    if paid is not None:
+        left = tenders.left_on(paid, left)
     excess = []
     if order.customer_id is not None:
         excess = await earning.recount(
@@ -107,7 +114,7 @@ async def take_back(
             purchase=Purchase.of(order, left),
             zone=program.rules.zone,
         )
-    await _reverse(session, program=program, order=order, made=made, excess=excess, now=now)
+    await _settle(session, program=program, order=order, made=made, excess=excess, paid=paid, left=left, now=now)
     await _tell(session, program_id=program.id, order=order, made=made)
     return claim
 
@@ -133,6 +140,7 @@ async def _views(
 ) -> list[View]:
     order, _ = await orders.get(session, program_id=program_id, order_id=order_id)
     reversals = await earning.reversals(session, program_id=program_id, order_id=order_id)
+    refunds = await tenders.refunds(session, program_id=program_id, order_id=order_id)
     return [
         View(
             made,
@@ -140,27 +148,37 @@ async def _views(
             lines,
             [row for row in reversals if row.return_id == made.id],
             await points.entries_of(session, program_id=program_id, source_id=made.id),
+            refunds.get(made.id),
         )
         for made, lines in found
     ]
 
 
-async def _reverse(
+async def _settle(
     session: AsyncSession,
     *,
     program: Program,
     order: order_models.Order,
     made: NewReturn,
     excess: Sequence[Excess],
+    paid: OrderTender | None,
+    left: Sequence[Line],
     now: datetime,
 ) -> None:
-    """Take the points back that each rule gave too much, by the program's policy."""
-    if order.customer_id is None or not excess:
+    """Give back the points that had paid, then take back what each rule gave too much, by the program's policy."""
+    if order.customer_id is None or not (excess or paid):
         return
     keys = {owed.unit: WalletKey(program.id, order.customer_id, owed.unit) for owed in excess}
-    book = await points.open_book(session, program=program, keys=list(keys.values()), now=now)
+    wallets = set(keys.values())
+    if paid is not None:
+        wallets.add(WalletKey(program.id, order.customer_id, paid.unit))
+        wallets.add(await points.wallet_of(session, program_id=program.id, entry_id=paid.entry_id))
+    book = await points.open_book(session, program=program, keys=wallets, now=now)
+    refund = None
+    if paid is not None:
+        refund = await tenders.give_back(session, book, paid, return_id=made.id, left=left, owner=order.customer_id)
     await points.load_source(session, book, source_id=order.id)
-    await points.load(session, book, list(keys.values()))
+    await points.load(session, book, list(wallets))
     taken: list[tuple[Excess, Reversal]] = []
     for owed in excess:
         reversal = book.reverse(
@@ -173,6 +191,8 @@ async def _reverse(
         )
         taken.append((owed, reversal))
     await points.post(session, book)
+    if refund is not None:
+        await tenders.record_refund(session, refund)
     await earning.record_reversals(
         session, program_id=program.id, order_id=order.id, return_id=made.id, reversals=taken
     )
