@@ -28,7 +28,7 @@ _TENANT_TABLES = (
     "member_passwords", "member_status_changes", "members", "order_award_reversals", "order_awards", "order_lines",
     "order_return_lines", "order_returns", "orders", "profiles", "program_settings", "redemption_cancellations",
     "redemptions", "referral_campaigns", "referral_clicks", "referral_codes", "referral_rewards",
-    "order_tenders", "referral_touches", "referrals", "rewards", "tender_refunds", "transfers", "wallets",
+    "order_tenders", "quotes", "referral_touches", "referrals", "rewards", "tender_refunds", "transfers", "wallets",
 )  # fmt: skip
 
 

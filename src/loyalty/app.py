@@ -18,7 +18,7 @@ from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.books.routes import BookRoutes
-from loyalty.checkout.routes import OrderRoutes
+from loyalty.checkout.routes import OrderRoutes, quote
 from loyalty.core import clock, migrate, readiness
 from loyalty.core.db import Sessions, create_engine, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
@@ -74,6 +74,7 @@ _ROUTES: Final = (
     AdjustmentRoutes,
     TransferRoutes,
     OrderRoutes,
+    quote,
     ReturnRoutes,
     EarningRuleRoutes,
     RewardRoutes,

@@ -13,6 +13,7 @@ from loyalty.orders import models as orders
 from loyalty.outbox import models as outbox
 from loyalty.points import models as points
 from loyalty.programs import models as programs
+from loyalty.quotes import models as quotes
 from loyalty.redemptions import models as redemptions
 from loyalty.referrals import models as referrals
 from loyalty.rewards import models as rewards
@@ -32,6 +33,7 @@ ROOMS = (
     outbox,
     points,
     programs,
+    quotes,
     redemptions,
     referrals,
     rewards,

@@ -194,6 +194,11 @@ BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "create_adjustment_batch": lambda world: {
         "csv": f"external_id,member,points,reason\nrow-{next(world.shop.numbers)},{world.member['id']},5,gift\n"
     },
+    "create_quote": lambda world: {
+        "currency": "EUR",
+        "customer_id": world.member["customer_id"],
+        "lines": [{"sku": "book", "total": {"amount": 100, "currency": "EUR"}}],
+    },
     "create_coupon_use": lambda world: {"code": world.coupon},
     "create_earning_rule": lambda _: {"name": "more", "terms": TERMS},
     "create_earning_rule_activation": lambda _: {"active_from": "2026-06-01T00:00:00Z"},

@@ -36,8 +36,8 @@ async def count(
     now: datetime,
     tender: Tender | None = None,
     hold_id: UUID | None = None,
-) -> None:
-    """Let points pay for an order, and let it earn and complete a referral.
+) -> Count | None:
+    """Let points pay for an order, and let it earn and complete a referral; return how it was counted, if it was.
 
     What it earns waits as pending until it is paid. Locks the referral, then what limits rules, then wallets.
     """
@@ -66,6 +66,7 @@ async def count(
         await tenders.record(session, tender, key=payer, order_id=order.id, entry_id=spent, refund=program.rules.refund)
     if counted is not None:
         await earning.record(session, program_id=program.id, counts=[(counted, paid)])
+    return counted
 
 
 async def judge(

@@ -8,10 +8,20 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
-from loyalty.checkout import claims
+from loyalty.checkout import claims, quoting
 from loyalty.checkout import service as checkout
-from loyalty.checkout.replies import OrderOut, OrderPage, delivered_out, order_out, order_page, paid_out, placed_out
-from loyalty.checkout.schemas import DeliveryIn, OrderClaimIn, OrderIn, PaymentIn
+from loyalty.checkout.replies import (
+    OrderOut,
+    OrderPage,
+    QuoteOut,
+    delivered_out,
+    order_out,
+    order_page,
+    paid_out,
+    placed_out,
+    quote_out,
+)
+from loyalty.checkout.schemas import DeliveryIn, OrderClaimIn, OrderIn, PaymentIn, QuoteIn
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
@@ -156,6 +166,19 @@ class OrderRoutes(Controller):
         page = await orders.page(session, program_id=caller.program.id, customer_id=buyer, cursor=cursor, limit=limit)
         buyers = [order.customer_id for order in page.data]
         return order_page(page, await expand_members(caller, session, wanted=bool(expand), customer_ids=buyers))
+
+
+@post(
+    "/v1/quotes",
+    operation_id="create_quote",
+    scope=Scope.ORDERS_WRITE,
+    tags=["Orders"],
+    responses=problems(403, 404, 409),
+)
+async def quote(data: JSONBody[QuoteIn], caller: Caller, session: Session, now: Now) -> QuoteOut:
+    """Tell what an order would earn and what points could pay for it; nothing of it happens."""
+    view = await quoting.quote(session, program=caller.program, basket=data.basket(), now=now)
+    return quote_out(view, unit=caller.program.rules.unit)
 
 
 def _order_id(text: str) -> UUID:

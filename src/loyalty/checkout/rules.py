@@ -1,10 +1,10 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from loyalty.earning.rules import Award
-from loyalty.orders.rules import Line
+from loyalty.orders.rules import Line, NewOrder, digest_content
 from loyalty.points.rules import WalletKey
 from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import ProgramRules
@@ -31,6 +31,34 @@ class Basket:
     metadata: dict[str, str] = field(default_factory=dict)
     pay_points: int | None = None
     hold_id: UUID | None = None
+    quote_id: UUID | None = None
+
+
+def new_order(
+    basket: Basket, *, order_id: UUID, customer_id: UUID | None, email_digest: bytes | None, now: datetime
+) -> NewOrder:
+    """Return a basket as the order that it becomes."""
+    return NewOrder(
+        id=order_id,
+        external_id=basket.external_id,
+        customer_id=customer_id,
+        email_digest=email_digest,
+        content_digest=_content(basket, paid=basket.paid, metadata=basket.metadata),
+        currency=basket.currency,
+        lines=basket.lines,
+        channel=basket.channel,
+        placed_at=basket.placed_at or now,
+        recorded_at=now,
+        paid=basket.paid,
+        metadata=basket.metadata,
+        store=basket.store,
+        payment_method=basket.payment_method,
+    )
+
+
+def quoted_content(basket: Basket) -> bytes:
+    """Digest what a quote is for: all of a basket that figures depend on."""
+    return _content(basket, paid=True, metadata={})
 
 
 def award_wallets(awards: Sequence[Award], *, program_id: UUID, member_id: UUID) -> set[WalletKey]:
@@ -43,3 +71,17 @@ def starts_at(settings: ProgramRules, *, paid_at: datetime) -> datetime | None:
     if settings.activation.kind is not ActivationKind.DELAY:
         return None
     return settings.activation.starts_at(paid_at, settings.zone)
+
+
+def _content(basket: Basket, *, paid: bool, metadata: Mapping[str, str]) -> bytes:
+    return digest_content(
+        currency=basket.currency,
+        lines=basket.lines,
+        channel=basket.channel,
+        paid=paid,
+        metadata=metadata,
+        store=basket.store,
+        payment_method=basket.payment_method,
+        pay_points=None if basket.pay_points is None else str(basket.pay_points),
+        hold_id=None if basket.hold_id is None else str(basket.hold_id),
+    )

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -77,27 +78,16 @@ def _amount(line: Mapping[str, Any], name: str) -> int | None:
     return amount if isinstance(amount, int) else None
 
 
-class OrderIn(CrossChecked):
-    """An order by a customer of ours, by one of yours (created if new), or by nobody known.
-
-    `email` on an order of nobody known is kept only as a keyed hash, for a later claim. `pay_points` of the buyer's pay
-    for a part of it at the program's rate, out of the hold if one is named; a hold alone pays with all that it locked.
-    """
-
-    external_id: ExternalId
+class _BasketIn(CrossChecked):
     customer_id: public_id("cus") | None = None  # type: ignore[valid-type]
     external_customer_id: ExternalId | None = None
-    email: Email | None = None
     currency: Currency
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
     channel: Label | None = None
     store: Label | None = None
     payment_method: Label | None = None
-    placed_at: Instant | None = None
-    status: Literal["placed", "paid"] = "paid"
     pay_points: Positive | None = None
     hold_id: public_id("hld") | None = None  # type: ignore[valid-type]
-    metadata: Metadata
 
     @classmethod
     def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
@@ -105,23 +95,55 @@ class OrderIn(CrossChecked):
             yield ("external_customer_id",), "customer", "Name customer_id or external_customer_id, not both"
         yield from line_faults(raw)
 
+
+class QuoteIn(_BasketIn):
+    """What somebody is about to buy, and what points of theirs would pay of it."""
+
     def basket(self) -> Basket:
-        return Basket(
-            external_id=self.external_id,
-            customer_id=self.customer_id,
-            external_customer_id=self.external_customer_id,
+        return _basket(self, external_id="", paid=True)
+
+
+class OrderIn(_BasketIn):
+    """An order by a customer of ours, by one of yours (created if new), or by nobody known.
+
+    `email` on an order of nobody known is kept only as a keyed hash, for a later claim. `pay_points` of the buyer's pay
+    for a part of it at the program's rate, out of the hold if one is named; a hold alone pays with all that it locked.
+    With `quote_id` the order comes to what was quoted, or is refused with the difference.
+    """
+
+    external_id: ExternalId
+    email: Email | None = None
+    placed_at: Instant | None = None
+    status: Literal["placed", "paid"] = "paid"
+    quote_id: public_id("quo") | None = None  # type: ignore[valid-type]
+    metadata: Metadata
+
+    def basket(self) -> Basket:
+        return replace(
+            _basket(self, external_id=self.external_id, paid=self.status == "paid"),
             email=self.email,
-            currency=self.currency,
-            lines=tuple(line.line() for line in self.lines),
-            channel=self.channel,
             placed_at=self.placed_at,
-            paid=self.status == "paid",
-            store=self.store,
-            payment_method=self.payment_method,
             metadata=self.metadata,
-            pay_points=self.pay_points,
-            hold_id=self.hold_id,
+            quote_id=self.quote_id,
         )
+
+
+def _basket(body: _BasketIn, *, external_id: str, paid: bool) -> Basket:
+    return Basket(
+        external_id=external_id,
+        customer_id=body.customer_id,
+        external_customer_id=body.external_customer_id,
+        email=None,
+        currency=body.currency,
+        lines=tuple(line.line() for line in body.lines),
+        channel=body.channel,
+        placed_at=None,
+        paid=paid,
+        store=body.store,
+        payment_method=body.payment_method,
+        pay_points=body.pay_points,
+        hold_id=body.hold_id,
+    )
 
 
 class PaymentIn(Body):

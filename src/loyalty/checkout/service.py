@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import counting, rules
+from loyalty.checkout import counting, paying, quoting, rules
 from loyalty.checkout.rules import Basket
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
@@ -16,7 +16,7 @@ from loyalty.earning import service as earning
 from loyalty.earning.evaluation import Purchase, Verdict
 from loyalty.members import merging
 from loyalty.members import service as members
-from loyalty.members.errors import CustomerNotFound, MemberMayNotBurn
+from loyalty.members.errors import CustomerNotFound
 from loyalty.orders import models as order_models
 from loyalty.orders import rules as order_rules
 from loyalty.orders import service as orders
@@ -25,17 +25,14 @@ from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import models as point_models
 from loyalty.points import service as points
-from loyalty.points.errors import CaptureExceedsHold
 from loyalty.points.rules import EntryKind
 from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
+from loyalty.quotes import service as quotes
 from loyalty.referrals import models as referral_models
 from loyalty.referrals import rewarding
 from loyalty.tenders import models as tender_models
-from loyalty.tenders import rules as tender_rules
 from loyalty.tenders import service as tenders
-from loyalty.tenders.errors import PointsNeedAMember
-from loyalty.tenders.rules import Tender
 
 GUEST_EMAIL: Final = "loyalty:order-email"
 _EXISTED: Final = 200
@@ -61,7 +58,8 @@ async def place(
 
     Raises CurrencyNotAccepted, PlacedOutOfTime, CustomerNotFound, OrderDiffers; and where points pay for it
     PointsDoNotPay, PointsNeedAMember, PointsBelowFloor, PointsAboveCeiling, MemberMayNotBurn, NotEnoughPoints,
-    HoldNotFound, HoldEnded, CaptureExceedsHold.
+    HoldNotFound, HoldEnded, CaptureExceedsHold; and where it names a quote QuoteNotFound, QuoteIsForOther,
+    QuoteExpired, QuoteDiffers.
     """
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
@@ -78,11 +76,23 @@ async def place(
         return Claim(call, recorded.order_id, _EXISTED, replayed=False)
     order_rules.check_currency(order.currency, accepted=program.rules.currencies)
     order_rules.check_placed(order.placed_at, now=now, late_days=program.rules.late_order_days)
-    tender = await _tender(session, program=program, order=order, basket=basket)
+    tender = await paying.tender(session, program=program, order=order, basket=basket)
     if tender is not None:
         order = replace(order, lines=tuple(tender.on(order.lines)))
         await orders.set_points(session, order, program_id=program.id)
-    await counting.count(session, program=program, order=order, now=now, tender=tender, hold_id=basket.hold_id)
+    counted = await counting.count(
+        session, program=program, order=order, now=now, tender=tender, hold_id=basket.hold_id
+    )
+    if basket.quote_id is not None:
+        await quotes.check(
+            session,
+            program_id=program.id,
+            quote_id=basket.quote_id,
+            customer_id=order.customer_id,
+            content_digest=rules.quoted_content(basket),
+            figures=quoting.figures_of(counted.awards if counted else (), tender),
+            now=now,
+        )
     await _tell(
         session,
         program_id=program.id,
@@ -180,26 +190,6 @@ async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> Vi
     )
 
 
-async def _tender(session: AsyncSession, *, program: Program, order: NewOrder, basket: Basket) -> Tender | None:
-    """Return what points pay for an order, if any are to."""
-    if basket.pay_points is None and basket.hold_id is None:
-        return None
-    buyer = None
-    if order.customer_id is not None:
-        buyer = await members.find_standing(session, program_id=program.id, customer_id=order.customer_id)
-    if buyer is None:
-        raise PointsNeedAMember
-    if not buyer.may_burn:
-        raise MemberMayNotBurn
-    wanted = basket.pay_points
-    if basket.hold_id is not None:
-        held = (await points.get_hold(session, program_id=program.id, hold_id=basket.hold_id)).points
-        wanted = held if wanted is None else wanted
-        if wanted > held:
-            raise CaptureExceedsHold(held=held, requested=wanted)
-    return tender_rules.tender(program.rules.burn, currency=order.currency, lines=order.lines, points=wanted or 0)
-
-
 async def _trace(
     session: AsyncSession, *, program: Program, order: order_models.Order, lines: Sequence[order_models.OrderLine]
 ) -> list[Verdict]:
@@ -217,32 +207,9 @@ def _names_customer(basket: Basket) -> bool:
 async def _new_order(
     session: AsyncSession, *, program_id: UUID, order_id: UUID, basket: Basket, guest: tuple[bytes, ...], now: datetime
 ) -> NewOrder:
-    return NewOrder(
-        id=order_id,
-        external_id=basket.external_id,
-        customer_id=await _customer(session, program_id=program_id, basket=basket, now=now),
-        email_digest=guest[0] if guest else None,
-        content_digest=order_rules.digest_content(
-            currency=basket.currency,
-            lines=basket.lines,
-            channel=basket.channel,
-            paid=basket.paid,
-            metadata=basket.metadata,
-            store=basket.store,
-            payment_method=basket.payment_method,
-            pay_points=None if basket.pay_points is None else str(basket.pay_points),
-            hold_id=None if basket.hold_id is None else str(basket.hold_id),
-        ),
-        currency=basket.currency,
-        lines=basket.lines,
-        channel=basket.channel,
-        placed_at=basket.placed_at or now,
-        recorded_at=now,
-        paid=basket.paid,
-        metadata=basket.metadata,
-        store=basket.store,
-        payment_method=basket.payment_method,
-    )
+    customer_id = await _customer(session, program_id=program_id, basket=basket, now=now)
+    digest = guest[0] if guest else None
+    return rules.new_order(basket, order_id=order_id, customer_id=customer_id, email_digest=digest, now=now)
 
 
 async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, now: datetime) -> UUID | None:

@@ -10,8 +10,10 @@ from loyalty.core import idempotency
 from loyalty.points import service as points
 from loyalty.programs import service as programs
 from loyalty.programs.rules import Program
+from loyalty.quotes import service as quotes
 
 _KEEP_KEYS: Final = timedelta(days=30)
+_KEEP_QUOTES: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ async def forget_keys(session: AsyncSession, program: Program, moment: Moment, l
     return await idempotency.prune(session, program_id=program.id, before=moment.now - _KEEP_KEYS, limit=limit)
 
 
+async def forget_quotes(session: AsyncSession, program: Program, moment: Moment, limit: int) -> int:
+    """Forget quotes that have not been valid for a day."""
+    return await quotes.forget(session, program_id=program.id, before=moment.now - _KEEP_QUOTES, limit=limit)
+
+
 async def seal(session: AsyncSession, program: Program, moment: Moment, _: int) -> int:
     """Seal the next closed day of the ledger."""
     return int(await books.seal_next(session, program=program, now=moment.now, real_now=moment.real))
@@ -53,6 +60,7 @@ async def seal(session: AsyncSession, program: Program, moment: Moment, _: int) 
 JOBS: Final = {
     "settle_wallets": Job(timedelta(seconds=10), 200, settle),
     "forget_keys": Job(timedelta(hours=1), 5_000, forget_keys),
+    "forget_quotes": Job(timedelta(hours=1), 5_000, forget_quotes),
     "seal_ledger": Job(timedelta(hours=1), 1, seal),
 }
 

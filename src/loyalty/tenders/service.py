@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.orders.rules import Line
 from loyalty.points import service as points
 from loyalty.points.book import Book
-from loyalty.points.errors import HoldEnded, HoldNotFound
+from loyalty.points.errors import HoldEnded
 from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.policies import Refund
 from loyalty.tenders import models, queries, rules
@@ -18,7 +18,7 @@ async def take(
 ) -> UUID:
     """Decide the spend of what pays for an order, out of a hold if one is named; return its entry.
 
-    The wallet must be in the book. Raises NotEnoughPoints, HoldNotFound, HoldEnded.
+    The wallet must be in the book; the hold must be of it. Raises NotEnoughPoints, HoldEnded.
     """
     source = Source(SourceKind.ORDER, order_id)
     if hold_id is None:
@@ -28,8 +28,6 @@ async def take(
         session.expire_all()
         ended = await points.get_hold(session, program_id=key.program_id, hold_id=hold_id)
         raise HoldEnded(ended_by=str(ended.ended_by))
-    if live.wallet != key:
-        raise HoldNotFound
     return book.capture(live, points=tender.points, source=source).id
 
 

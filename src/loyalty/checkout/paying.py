@@ -1,0 +1,40 @@
+"""What points pay for an order, as its storefront asks."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.checkout.rules import Basket
+from loyalty.members import service as members
+from loyalty.members.errors import MemberMayNotBurn
+from loyalty.orders.rules import NewOrder
+from loyalty.points import service as points
+from loyalty.points.errors import CaptureExceedsHold, HoldNotFound
+from loyalty.programs.rules import Program
+from loyalty.tenders import rules as tenders
+from loyalty.tenders.errors import PointsNeedAMember
+from loyalty.tenders.rules import Tender
+
+
+async def tender(session: AsyncSession, *, program: Program, order: NewOrder, basket: Basket) -> Tender | None:
+    """Return what points pay for an order, if any are to.
+
+    Raises PointsNeedAMember, MemberMayNotBurn, HoldNotFound, CaptureExceedsHold, PointsDoNotPay, PointsBelowFloor,
+    PointsAboveCeiling.
+    """
+    if basket.pay_points is None and basket.hold_id is None:
+        return None
+    buyer = None
+    if order.customer_id is not None:
+        buyer = await members.find_standing(session, program_id=program.id, customer_id=order.customer_id)
+    if buyer is None:
+        raise PointsNeedAMember
+    if not buyer.may_burn:
+        raise MemberMayNotBurn
+    wanted = basket.pay_points
+    if basket.hold_id is not None:
+        hold = await points.get_hold(session, program_id=program.id, hold_id=basket.hold_id)
+        if (hold.member_id, hold.unit) != (buyer.id, program.rules.unit):
+            raise HoldNotFound
+        wanted = hold.points if wanted is None else wanted
+        if wanted > hold.points:
+            raise CaptureExceedsHold(held=hold.points, requested=wanted)
+    return tenders.tender(program.rules.burn, currency=order.currency, lines=order.lines, points=wanted or 0)

@@ -1,0 +1,118 @@
+"""What an order would come to: decided like an order, and nothing of it happens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.checkout import counting, paying, rules
+from loyalty.checkout.rules import Basket
+from loyalty.core import ids
+from loyalty.earning import limiting
+from loyalty.earning.rules import Award
+from loyalty.earning.service import Count
+from loyalty.members import merging
+from loyalty.members import service as members
+from loyalty.members.rules import IdentifierKind
+from loyalty.orders import rules as order_rules
+from loyalty.orders.rules import Line, NewOrder
+from loyalty.points import service as points
+from loyalty.points.errors import NotEnoughPoints
+from loyalty.programs.policies import LotDates, idle_until
+from loyalty.programs.rules import Program
+from loyalty.quotes import models as quote_models
+from loyalty.quotes import service as quotes
+from loyalty.quotes.rules import Figures
+from loyalty.tenders import rules as tender_rules
+from loyalty.tenders.rules import Offer, Tender
+
+
+@dataclass(frozen=True)
+class View:
+    """A quote with all that it says.
+
+    `begins_at` is when what is earned becomes spendable if the order is placed and paid now, null for at once or on an
+    event; `ends_at` when that expires then.
+    """
+
+    quote: quote_models.Quote
+    order: NewOrder
+    counted: Count | None
+    spendable: int | None
+    offer: Offer | None
+    tender: Tender | None
+    begins_at: datetime | None
+    ends_at: datetime | None
+
+
+async def quote(session: AsyncSession, *, program: Program, basket: Basket, now: datetime) -> View:
+    """Tell what an order would earn, and what points could pay for it; an order that names the quote gets just that.
+
+    Raises CurrencyNotAccepted, CustomerNotFound, and what paying with points raises.
+    """
+    order_rules.check_currency(basket.currency, accepted=program.rules.currencies)
+    customer_id = await _customer(session, program_id=program.id, basket=basket)
+    order = rules.new_order(basket, order_id=ids.new(), customer_id=customer_id, email_digest=None, now=now)
+    spendable = await _spendable(session, program=program, customer_id=customer_id, now=now)
+    tender = await paying.tender(session, program=program, order=order, basket=basket)
+    if tender is not None:
+        if basket.hold_id is None and tender.points > (spendable or 0):
+            raise NotEnoughPoints(spendable=spendable or 0, requested=tender.points)
+        order = replace(order, lines=tuple(tender.on(order.lines)))
+    counted = await counting.judge(session, program=program, order=order, limits=limiting.look, unrecorded=1)
+    recorded = await quotes.record(
+        session,
+        program_id=program.id,
+        customer_id=customer_id,
+        content_digest=rules.quoted_content(basket),
+        figures=figures_of(counted.awards if counted else (), tender),
+        now=now,
+    )
+    offer = None
+    if spendable is not None:
+        offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=basket.lines, spendable=spendable)
+    begins_at = rules.starts_at(program.rules, paid_at=now)
+    dates = program.rules.expiry.dates_from(begins_at or now, program.rules.zone)
+    ends_at = _ends_at(dates, program=program, start=begins_at or now)
+    return View(recorded, order, counted, spendable, offer, tender, begins_at, ends_at)
+
+
+def figures_of(awards: Sequence[Award], tender: Tender | None) -> Figures:
+    points_by_rule = {ids.public("rul", award.rule.rule_id): award.points for award in awards}
+    return Figures(points_by_rule, tender.points if tender else 0, tender.value_minor if tender else 0)
+
+
+async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket) -> UUID | None:
+    """Return who would buy; nobody yet for a customer that the order would create."""
+    customer_id = basket.customer_id
+    if customer_id is None and basket.external_customer_id is not None:
+        kind = IdentifierKind.EXTERNAL_ID
+        found = await members.find_by(session, program_id=program_id, kind=kind, value=basket.external_customer_id)
+        customer_id = found[0].member.id if found else None
+    if customer_id is None:
+        return None
+    return await merging.standing_for(session, program_id=program_id, customer_id=customer_id)
+
+
+async def _spendable(session: AsyncSession, *, program: Program, customer_id: UUID | None, now: datetime) -> int | None:
+    """Return what a member could pay with; None for who is none, or may not."""
+    buyer = None
+    if customer_id is not None:
+        buyer = await members.find_standing(session, program_id=program.id, customer_id=customer_id)
+    if buyer is None or not buyer.may_burn:
+        return None
+    views = await points.wallets(session, program=program, member_id=buyer.id, now=now)
+    return next((view.wallet.spendable for view in views if view.wallet.key.unit == program.rules.unit), 0)
+
+
+def _ends_at(dates: LotDates, *, program: Program, start: datetime) -> datetime | None:
+    if dates.idle is not None:
+        return idle_until(start, dates.idle, program.rules.zone)
+    return dates.expires_at
+
+
+def left_to_pay(lines: Sequence[Line]) -> int:
+    """Return what of lines is not paid with points, in minor units."""
+    return sum(line.total_minor - line.points_minor for line in lines)

@@ -1,0 +1,64 @@
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core import ids
+from loyalty.core.clock import rfc3339
+from loyalty.quotes import models, queries
+from loyalty.quotes.errors import QuoteDiffers, QuoteExpired, QuoteIsForOther
+from loyalty.quotes.rules import Figures
+
+VALID_FOR: Final = timedelta(minutes=15)
+
+
+async def record(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    customer_id: UUID | None,
+    content_digest: bytes,
+    figures: Figures,
+    now: datetime,
+) -> models.Quote:
+    """Remember what a storefront was told."""
+    quote = models.Quote(
+        program_id=program_id,
+        id=ids.new(),
+        customer_id=customer_id,
+        content_digest=content_digest,
+        figures=figures.written(),
+        quoted_at=now,
+        valid_until=now + VALID_FOR,
+    )
+    await queries.insert_quote(session, quote)
+    return quote
+
+
+async def check(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    quote_id: UUID,
+    customer_id: UUID | None,
+    content_digest: bytes,
+    figures: Figures,
+    now: datetime,
+) -> None:
+    """Refuse an order that does not come to what was quoted.
+
+    Raises QuoteNotFound, QuoteIsForOther, QuoteExpired, QuoteDiffers.
+    """
+    quote = await queries.get_quote(session, program_id=program_id, quote_id=quote_id)
+    if quote.content_digest != content_digest or quote.customer_id not in (None, customer_id):
+        raise QuoteIsForOther
+    if quote.valid_until <= now:
+        raise QuoteExpired(valid_until=rfc3339(quote.valid_until))
+    if differences := list(Figures(**quote.figures).differ(figures)):
+        raise QuoteDiffers(differences=differences)
+
+
+async def forget(session: AsyncSession, *, program_id: UUID, before: datetime, limit: int) -> int:
+    """Forget quotes that no order can name any more; return how many."""
+    return await queries.delete_quotes(session, program_id=program_id, before=before, limit=limit)
