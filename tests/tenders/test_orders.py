@@ -146,9 +146,9 @@ async def test_a_return_tells_what_to_refund_and_gives_points_back_by_policy(
     order = await shop.post("/v1/orders", body_of(shop, member, 5_000, 5_000, pay_points=300))
     body = {"lines": [{"line": 2, "quantity": 1}]}
     trial = await shop.send("POST", f"/v1/orders/{order['id']}/returns?dry_run=true", body, expect=200)
-    assert trial.json()["refund"] == {"money": euros(money), "points": points}
+    assert trial.json()["refund"] == {"money": euros(money), "points": points, "coupons": []}
     made = await shop.post(f"/v1/orders/{order['id']}/returns", body)
-    assert made["refund"] == {"money": euros(money), "points": points}
+    assert made["refund"] == {"money": euros(money), "points": points, "coupons": []}
     assert (await shop.wallet(member["id"]))["balance"] == balance
     await shop.send("PATCH", "/v1/program", {"refund": "points_first", "burn": {"rates": {}}}, expect=200)
     rest = await shop.post(f"/v1/orders/{order['id']}/returns", {})
@@ -177,6 +177,6 @@ async def test_points_of_a_merged_member_go_back_to_the_heir(shop: Shop) -> None
         "/v1/member-merges", {"from_member_id": member["id"], "into_member_id": heir["id"], "reason": "one person"}
     )
     made = await shop.post(f"/v1/orders/{order['id']}/cancellation", {})
-    assert made["refund"] == {"money": euros(7_000), "points": 300}
+    assert made["refund"] == {"money": euros(7_000), "points": 300, "coupons": []}
     assert (await shop.wallet(heir["id"]))["balance"] == 1_000
     await shop.books_hold()

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import counting, paying, rules
+from loyalty.checkout import counting, couponing, paying, rules
 from loyalty.checkout.rules import Basket
 from loyalty.core import ids
 from loyalty.earning import limiting
@@ -25,6 +25,7 @@ from loyalty.programs.rules import Program
 from loyalty.quotes import models as quote_models
 from loyalty.quotes import service as quotes
 from loyalty.quotes.rules import Figures
+from loyalty.rewards.discounts import Discount
 from loyalty.tenders import rules as tender_rules
 from loyalty.tenders.rules import Offer, Tender
 
@@ -43,6 +44,7 @@ class View:
     spendable: int | None
     offer: Offer | None
     tender: Tender | None
+    discounts: list[Discount]
     begins_at: datetime | None
     ends_at: datetime | None
 
@@ -50,12 +52,13 @@ class View:
 async def quote(session: AsyncSession, *, program: Program, basket: Basket, now: datetime) -> View:
     """Tell what an order would earn, and what points could pay for it; an order that names the quote gets just that.
 
-    Raises CurrencyNotAccepted, CustomerNotFound, and what paying with points raises.
+    Raises CurrencyNotAccepted, CustomerNotFound, and what coupons and paying with points raise.
     """
     order_rules.check_currency(basket.currency, accepted=program.rules.currencies)
     customer_id = await _customer(session, program_id=program.id, basket=basket)
     order = rules.new_order(basket, order_id=ids.new(), customer_id=customer_id, email_digest=None, now=now)
     spendable = await _spendable(session, program=program, customer_id=customer_id, now=now)
+    order, discounts = await couponing.apply(session, program=program, order=order, codes=basket.coupons, now=now)
     tender = await paying.tender(session, program=program, order=order, basket=basket)
     if tender is not None:
         if basket.hold_id is None and tender.points > (spendable or 0):
@@ -67,21 +70,25 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
         program_id=program.id,
         customer_id=customer_id,
         content_digest=rules.quoted_content(basket),
-        figures=figures_of(counted.awards if counted else (), tender),
+        figures=figures_of(counted.awards if counted else (), tender, discounts),
         now=now,
     )
     offer = None
     if spendable is not None:
-        offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=basket.lines, spendable=spendable)
+        offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=order.lines, spendable=spendable)
     begins_at = rules.starts_at(program.rules, paid_at=now)
     dates = program.rules.expiry.dates_from(begins_at or now, program.rules.zone)
     ends_at = _ends_at(dates, program=program, start=begins_at or now)
-    return View(recorded, order, counted, spendable, offer, tender, begins_at, ends_at)
+    return View(recorded, order, counted, spendable, offer, tender, discounts, begins_at, ends_at)
 
 
-def figures_of(awards: Sequence[Award], tender: Tender | None) -> Figures:
-    points_by_rule = {ids.public("rul", award.rule.rule_id): award.points for award in awards}
-    return Figures(points_by_rule, tender.points if tender else 0, tender.value_minor if tender else 0)
+def figures_of(awards: Sequence[Award], tender: Tender | None, discounts: Sequence[Discount]) -> Figures:
+    return Figures(
+        awards={ids.public("rul", award.rule.rule_id): award.points for award in awards},
+        paid_points=tender.points if tender else 0,
+        paid_minor=tender.value_minor if tender else 0,
+        discounts={discount.code: discount.value_minor for discount in discounts},
+    )
 
 
 async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket) -> UUID | None:

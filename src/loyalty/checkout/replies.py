@@ -20,6 +20,8 @@ from loyalty.orders.models import Order, OrderLine
 from loyalty.orders.rules import Line, OrderStatus
 from loyalty.points.models import Entry
 from loyalty.referrals.models import Referral, ReferralReward
+from loyalty.rewards.discounts import Discount
+from loyalty.rewards.models import CouponDiscount
 
 
 class LineOut(msgspec.Struct):
@@ -90,6 +92,16 @@ class PaidWithPointsOut(msgspec.Struct):
     line_values: list[MoneyOut]
 
 
+class DiscountOut(msgspec.Struct):
+    """What a coupon took off, and off each line: a reduction of the price, contained in the lines' discounts."""
+
+    coupon_code: str
+    reward_id: str
+    effect: str
+    value: MoneyOut
+    line_values: list[MoneyOut]
+
+
 class OrderOut(msgspec.Struct):
     """An order and what it caused. `points_earned` counts spendable and pending points alike.
 
@@ -111,6 +123,7 @@ class OrderOut(msgspec.Struct):
     cancelled_at: str | None
     late: bool
     lines: list[LineOut]
+    discounts: list[DiscountOut]
     paid_with_points: PaidWithPointsOut | None
     points_earned: int
     awards: list[AwardOut]
@@ -172,6 +185,7 @@ class QuoteOut(msgspec.Struct):
     total: MoneyOut
     left_to_pay: MoneyOut
     lines: list[LineOut]
+    discounts: list[DiscountOut]
     paid_with_points: PaidWithPointsOut | None
     spendable: int | None
     offer: OfferOut | None
@@ -193,6 +207,7 @@ def quote_out(view: QuoteView, *, unit: str) -> QuoteOut:
         total=MoneyOut(order.total_minor, currency),
         left_to_pay=MoneyOut(left_to_pay(order.lines), currency),
         lines=[_line_out(line, currency) for line in order.lines],
+        discounts=[_discount_out(own, currency) for own in view.discounts],
         paid_with_points=None
         if view.tender is None
         else PaidWithPointsOut(
@@ -242,6 +257,7 @@ def order_out(view: View) -> OrderOut:
         cancelled_at=rfc3339(order.cancelled_at) if order.cancelled_at else None,
         late=order.placed_at < order.recorded_at,
         lines=[_line_out(line, order.currency) for line in view.lines],
+        discounts=[_discount_out(own, order.currency) for own in view.discounts],
         paid_with_points=_tender_out(view),
         points_earned=sum(award.points for award in view.awards),
         awards=[_award_out(award, order.currency) for award in view.awards],
@@ -306,6 +322,16 @@ def _status(order: Order) -> str:
 def _earned(view: View) -> list[OrderEntryOut]:
     """Return what the order spent and earned; when that begins or ends is told by the wallet, and no repeated reply."""
     return [_entry_out(entry) for entry in view.entries if entry.kind in ("spend", "capture", "earn")]
+
+
+def _discount_out(own: CouponDiscount | Discount, currency: str) -> DiscountOut:
+    return DiscountOut(
+        coupon_code=own.code,
+        reward_id=ids.public("rew", own.reward_id),
+        effect="price_reduction",
+        value=MoneyOut(sum(own.line_minor), currency),
+        line_values=[MoneyOut(part, currency) for part in own.line_minor],
+    )
 
 
 def _tender_out(view: View) -> PaidWithPointsOut | None:

@@ -32,6 +32,7 @@ class Basket:
     pay_points: int | None = None
     hold_id: UUID | None = None
     quote_id: UUID | None = None
+    coupons: tuple[str, ...] = ()
 
 
 def new_order(
@@ -84,4 +85,5 @@ def _content(basket: Basket, *, paid: bool, metadata: Mapping[str, str]) -> byte
         payment_method=basket.payment_method,
         pay_points=None if basket.pay_points is None else str(basket.pay_points),
         hold_id=None if basket.hold_id is None else str(basket.hold_id),
+        coupons=",".join(basket.coupons) or None,
     )

@@ -22,8 +22,10 @@ from loyalty.core.fields import (
 )
 from loyalty.core.money import CURRENCIES, MAX_INTEGER
 from loyalty.orders.rules import Line, LineKind
+from loyalty.rewards.rules import fold_coupon_code
 
 MAX_LINES = 500
+CouponCode = Annotated[str, text(longest=64)]
 
 
 class LineIn(Body):
@@ -88,11 +90,18 @@ class _BasketIn(CrossChecked):
     payment_method: Label | None = None
     pay_points: Positive | None = None
     hold_id: public_id("hld") | None = None  # type: ignore[valid-type]
+    coupons: Annotated[list[CouponCode], Field(max_length=10)] = Field(default_factory=list)
 
     @classmethod
     def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
         if raw.get("customer_id") and raw.get("external_customer_id"):
             yield ("external_customer_id",), "customer", "Name customer_id or external_customer_id, not both"
+        coupons = raw.get("coupons")
+        folded = (
+            [fold_coupon_code(code) for code in coupons if isinstance(code, str)] if isinstance(coupons, list) else []
+        )
+        if len(set(folded)) < len(folded):
+            yield ("coupons",), "coupons", "A coupon can be named once"
         yield from line_faults(raw)
 
 
@@ -143,6 +152,7 @@ def _basket(body: _BasketIn, *, external_id: str, paid: bool) -> Basket:
         payment_method=body.payment_method,
         pay_points=body.pay_points,
         hold_id=body.hold_id,
+        coupons=tuple(fold_coupon_code(code) for code in body.coupons),
     )
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import counting, paying, quoting, rules
+from loyalty.checkout import counting, couponing, paying, quoting, rules
 from loyalty.checkout.rules import Basket
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
@@ -31,6 +31,8 @@ from loyalty.programs.rules import Program
 from loyalty.quotes import service as quotes
 from loyalty.referrals import models as referral_models
 from loyalty.referrals import rewarding
+from loyalty.rewards import models as reward_models
+from loyalty.rewards import service as rewards
 from loyalty.tenders import models as tender_models
 from loyalty.tenders import service as tenders
 
@@ -49,6 +51,7 @@ class View:
     entries: list[point_models.Entry]
     referrals: list[tuple[referral_models.Referral, list[referral_models.ReferralReward]]]
     tender: tender_models.OrderTender | None
+    discounts: list[reward_models.CouponDiscount]
 
 
 async def place(
@@ -58,8 +61,8 @@ async def place(
 
     Raises CurrencyNotAccepted, PlacedOutOfTime, CustomerNotFound, OrderDiffers; and where points pay for it
     PointsDoNotPay, PointsNeedAMember, PointsBelowFloor, PointsAboveCeiling, MemberMayNotBurn, NotEnoughPoints,
-    HoldNotFound, HoldEnded, CaptureExceedsHold; and where it names a quote QuoteNotFound, QuoteIsForOther,
-    QuoteExpired, QuoteDiffers.
+    HoldNotFound, HoldEnded, CaptureExceedsHold; with coupons what `couponing.apply` raises; and where it names a quote
+    QuoteNotFound, QuoteIsForOther, QuoteExpired, QuoteDiffers.
     """
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
@@ -76,12 +79,22 @@ async def place(
         return Claim(call, recorded.order_id, _EXISTED, replayed=False)
     order_rules.check_currency(order.currency, accepted=program.rules.currencies)
     order_rules.check_placed(order.placed_at, now=now, late_days=program.rules.late_order_days)
+    order, discounts = await couponing.apply(session, program=program, order=order, codes=basket.coupons, now=now)
     tender = await paying.tender(session, program=program, order=order, basket=basket)
     if tender is not None:
         order = replace(order, lines=tuple(tender.on(order.lines)))
-        await orders.set_points(session, order, program_id=program.id)
+    if tender is not None or discounts:
+        await orders.set_lines(session, order, program_id=program.id)
     counted = await counting.count(
         session, program=program, order=order, now=now, tender=tender, hold_id=basket.hold_id
+    )
+    await rewards.use_on(
+        session,
+        discounts,
+        program_id=program.id,
+        order_id=order.id,
+        external_order_id=order.external_id,
+        now=now,
     )
     if basket.quote_id is not None:
         await quotes.check(
@@ -90,7 +103,7 @@ async def place(
             quote_id=basket.quote_id,
             customer_id=order.customer_id,
             content_digest=rules.quoted_content(basket),
-            figures=quoting.figures_of(counted.awards if counted else (), tender),
+            figures=quoting.figures_of(counted.awards if counted else (), tender, discounts),
             now=now,
         )
     await _tell(
@@ -187,6 +200,7 @@ async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> Vi
         [entry for entry in entries if entry.member_id == order.customer_id or entry.kind == EntryKind.EARN],
         await rewarding.qualified_by(session, program_id=program.id, order_id=order_id),
         await tenders.find(session, program_id=program.id, order_id=order_id),
+        await rewards.discounts(session, program_id=program.id, order_id=order_id),
     )
 
 

@@ -299,15 +299,22 @@ async def list_external_ids(session: AsyncSession, *, program_id: UUID, order_id
     return {row[0]: row[1] for row in found}
 
 
-async def set_line_points(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID, points_minor: Sequence[int]
-) -> None:
-    """Write what of each line, from the first on, is paid with points."""
+async def set_lines(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> None:
+    """Write the amounts of an order's lines, and its total."""
     own = models.OrderLine
-    for number, part in enumerate(points_minor, start=1):
-        if part:
-            await session.execute(
-                update(own)
-                .where(own.program_id == program_id, own.order_id == order_id, own.line == number)
-                .values(points_minor=part)
+    for number, line in enumerate(order.lines, start=1):
+        await session.execute(
+            update(own)
+            .where(own.program_id == program_id, own.order_id == order.id, own.line == number)
+            .values(
+                total_minor=line.total_minor,
+                discount_minor=line.discount_minor,
+                tax_minor=line.tax_minor,
+                points_minor=line.points_minor,
             )
+        )
+    await session.execute(
+        update(models.Order)
+        .where(models.Order.program_id == program_id, models.Order.id == order.id)
+        .values(total_minor=order.total_minor)
+    )

@@ -149,10 +149,9 @@ async def lock(
     ]
 
 
-async def set_points(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> None:
-    """Record what of each line of an order just recorded is paid with points."""
-    parts = [line.points_minor for line in order.lines]
-    await queries.set_line_points(session, program_id=program_id, order_id=order.id, points_minor=parts)
+async def set_lines(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> None:
+    """Write what the lines of an order just recorded come to, now that coupons and points have been counted."""
+    await queries.set_lines(session, order, program_id=program_id)
 
 
 def line_of(row: models.OrderLine) -> Line:

@@ -109,10 +109,11 @@ class ReversalOut(msgspec.Struct):
 
 
 class RefundOut(msgspec.Struct):
-    """What to give the buyer back: so much in money, and points, which are back in the wallet already."""
+    """What to give the buyer back: so much in money; points are back in the wallet, and coupons good again already."""
 
     money: MoneyOut
     points: int
+    coupons: list[str]
 
 
 class ReturnOut(msgspec.Struct):
@@ -183,5 +184,7 @@ def _currencies(raw: Mapping[str, Any]) -> set[str]:
 def _refund_out(view: View) -> RefundOut:
     with_points = view.refund.value_minor if view.refund else 0
     return RefundOut(
-        MoneyOut(view.made.total_minor - with_points, view.currency), view.refund.points if view.refund else 0
+        money=MoneyOut(view.made.total_minor - with_points, view.currency),
+        points=view.refund.points if view.refund else 0,
+        coupons=view.coupons,
     )

@@ -24,6 +24,7 @@ from loyalty.points import service as points
 from loyalty.points.postings import Reversal
 from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
+from loyalty.rewards import service as rewards
 from loyalty.tenders import service as tenders
 from loyalty.tenders.models import OrderTender, TenderRefund
 
@@ -54,6 +55,7 @@ class View:
     reversals: list[earning_models.OrderAwardReversal]
     entries: list[point_models.Entry]
     refund: TenderRefund | None
+    coupons: list[str]
 
 
 async def take_back(
@@ -115,6 +117,8 @@ async def take_back(
             zone=program.rules.zone,
         )
     await _settle(session, program=program, order=order, made=made, excess=excess, paid=paid, left=left, now=now)
+    if not any(line.quantity for line in left):
+        await rewards.undo_uses(session, program_id=program.id, order_id=order_id, return_id=made.id, now=now)
     await _tell(session, program_id=program.id, order=order, made=made)
     return claim
 
@@ -140,6 +144,7 @@ async def _views(
 ) -> list[View]:
     order, _ = await orders.get(session, program_id=program_id, order_id=order_id)
     reversals = await earning.reversals(session, program_id=program_id, order_id=order_id)
+    discounts = await rewards.discounts(session, program_id=program_id, order_id=order_id)
     refunds = await tenders.refunds(session, program_id=program_id, order_id=order_id)
     return [
         View(
@@ -149,6 +154,7 @@ async def _views(
             [row for row in reversals if row.return_id == made.id],
             await points.entries_of(session, program_id=program_id, source_id=made.id),
             refunds.get(made.id),
+            [own.code for own in discounts if own.return_id == made.id],
         )
         for made, lines in found
     ]

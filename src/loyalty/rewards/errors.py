@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 from loyalty.core.errors import Conflict, NotFound
 
 
@@ -31,3 +33,19 @@ class CouponVoided(Conflict):
 
 class CouponCodesExhausted(Conflict):
     """No free coupon code was found."""
+
+
+class CouponNotForThisMember(Conflict):
+    """This coupon is another member's."""
+
+
+class CouponDoesNotFit(Conflict):
+    """There is nothing in this order that the coupon takes anything off."""
+
+
+@dataclass(eq=False, kw_only=True)
+class CouponBelowMinimum(Conflict):
+    """The products of this order come to less than the coupon asks for."""
+
+    minimum_minor: int
+    total_minor: int

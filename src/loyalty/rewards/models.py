@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,6 +35,26 @@ class Reward(Row):
     created_at: Mapped[datetime]
     retired_at: Mapped[datetime | None]
     notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
+
+
+class CouponDiscount(Row):
+    """What a coupon took off the lines of an order; `return_id` names the return that made it good again."""
+
+    __tablename__ = "coupon_discounts"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
+        ForeignKeyConstraint(["program_id", "coupon_id"], ["coupons.program_id", "coupons.id"]),
+        Index("ix_coupon_discounts_coupon", "program_id", "coupon_id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    coupon_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(Integer)
+    reward_id: Mapped[UUID]
+    code: Mapped[str]
+    line_minor: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    return_id: Mapped[UUID | None]
 
 
 class Coupon(Row):

@@ -1,4 +1,4 @@
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.db import insert_rows
 from loyalty.rewards import models
 from loyalty.rewards.errors import CouponNotFound, RewardNotFound
 
@@ -129,12 +130,41 @@ async def lock_coupon(
     coupon = models.Coupon
     own = coupon.id == coupon_id if coupon_id is not None else coupon.code == code
     found = await session.execute(
-        select(coupon).where(coupon.program_id == program_id, own).with_for_update(key_share=True)
+        select(coupon).where(coupon.program_id == program_id, own).with_for_update(key_share=True),
+        execution_options={"populate_existing": True},
     )
     row = found.scalar_one_or_none()
     if row is None:
         raise CouponNotFound
     return row
+
+
+async def find_coupon(session: AsyncSession, *, program_id: UUID, code: str) -> models.Coupon:
+    coupon = models.Coupon
+    found = await session.execute(select(coupon).where(coupon.program_id == program_id, coupon.code == code))
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise CouponNotFound
+    return row
+
+
+async def insert_discounts(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    await insert_rows(session, models.CouponDiscount, rows)
+
+
+async def list_discounts(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.CouponDiscount]:
+    own = models.CouponDiscount
+    found = await session.execute(
+        select(own).where(own.program_id == program_id, own.order_id == order_id).order_by(own.position)
+    )
+    return list(found.scalars())
+
+
+async def set_returned(session: AsyncSession, *, program_id: UUID, order_id: UUID, return_id: UUID) -> None:
+    own = models.CouponDiscount
+    await session.execute(
+        update(own).where(own.program_id == program_id, own.order_id == order_id).values(return_id=return_id)
+    )
 
 
 async def end_coupon(

@@ -39,12 +39,16 @@ _COLUMNS: Final = {"stock": "stock_left", "metadata": "notes"}
 
 
 class ValueIn(Body):
-    """What the reward is worth; which field is needed follows from the kind."""
+    """What the reward is worth; which field is needed follows from the kind.
+
+    `minimum` is the least that the products of an order must come to for its coupon to be used.
+    """
 
     amount: MoneyIn | None = None
     percent: Annotated[int, Field(ge=1, le=100, strict=True)] | None = None
     sku: Annotated[str, text(longest=64)] | None = None
     description: Annotated[str, text(longest=500)] | None = None
+    minimum: MoneyIn | None = None
 
 
 class RewardIn(CrossChecked):
@@ -65,7 +69,7 @@ class RewardIn(CrossChecked):
         needed = _NEEDS.get(raw["kind"]) if isinstance(raw.get("kind"), str) else None
         if needed is None or not isinstance(value, Mapping):
             return
-        if {name for name in ValueIn.model_fields if value.get(name) is not None} != needed:
+        if {name for name in ValueIn.model_fields if value.get(name) is not None} - {"minimum"} != needed:
             named = " and ".join(sorted(needed)) or "nothing"
             yield ("value",), "value", f"The value of this kind of reward is {named}"
 

@@ -1,4 +1,4 @@
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -10,9 +10,11 @@ from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.rewards import models, queries, rules
+from loyalty.rewards.discounts import Discount
 from loyalty.rewards.errors import (
     CouponCodesExhausted,
     CouponExpired,
+    CouponNotForThisMember,
     CouponUsed,
     CouponVoided,
     OutOfStock,
@@ -138,6 +140,65 @@ async def use(
     event = Event("coupon.used", coupon.id, occurred_at=now, recorded_at=now, member_id=coupon.member_id)
     await outbox.tell(session, program_id=program_id, events=[event])
     return coupon.id
+
+
+async def usable(
+    session: AsyncSession, *, program_id: UUID, code: str, member_id: UUID | None, now: datetime
+) -> tuple[models.Coupon, models.Reward]:
+    """Return a coupon that a member could use now, and its reward; nothing is locked.
+
+    Raises CouponNotFound, CouponNotForThisMember, CouponUsed, CouponVoided, CouponExpired.
+    """
+    coupon = await queries.find_coupon(session, program_id=program_id, code=rules.fold_coupon_code(code))
+    if coupon.member_id != member_id:
+        raise CouponNotForThisMember
+    _refuse_ended(coupon, now=now)
+    return coupon, await queries.get_reward(session, program_id=program_id, reward_id=coupon.reward_id)
+
+
+async def use_on(
+    session: AsyncSession,
+    discounts: Sequence[Discount],
+    *,
+    program_id: UUID,
+    order_id: UUID,
+    external_order_id: str,
+    now: datetime,
+) -> None:
+    """Use coupons on an order. Locks them, in order of id, after wallets. Raises what `use` raises."""
+    for discount in sorted(discounts, key=lambda discount: discount.coupon_id):
+        await use(session, program_id=program_id, code=discount.code, external_order_id=external_order_id, now=now)
+    rows = [
+        {
+            "program_id": program_id,
+            "order_id": order_id,
+            "coupon_id": discount.coupon_id,
+            "position": position,
+            "reward_id": discount.reward_id,
+            "code": discount.code,
+            "line_minor": list(discount.line_minor),
+            "return_id": None,
+        }
+        for position, discount in enumerate(discounts, start=1)
+    ]
+    await queries.insert_discounts(session, rows)
+
+
+async def discounts(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.CouponDiscount]:
+    """Return what coupons took off an order, in the order in which they did."""
+    return await queries.list_discounts(session, program_id=program_id, order_id=order_id)
+
+
+async def undo_uses(session: AsyncSession, *, program_id: UUID, order_id: UUID, return_id: UUID, now: datetime) -> None:
+    """Make the coupons of an order that went back as a whole good again, as long as they are. Locks them."""
+    used = [row for row in await discounts(session, program_id=program_id, order_id=order_id) if row.return_id is None]
+    for row in sorted(used, key=lambda row: row.coupon_id):
+        coupon = await queries.lock_coupon(session, program_id=program_id, coupon_id=row.coupon_id)
+        await queries.end_coupon(session, program_id=program_id, coupon_id=coupon.id)
+        event = Event("coupon.returned", coupon.id, occurred_at=now, recorded_at=now, member_id=coupon.member_id)
+        await outbox.tell(session, program_id=program_id, events=[event])
+    if used:
+        await queries.set_returned(session, program_id=program_id, order_id=order_id, return_id=return_id)
 
 
 async def take_back(session: AsyncSession, *, program_id: UUID, coupon_id: UUID, now: datetime) -> None:

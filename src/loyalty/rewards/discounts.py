@@ -1,0 +1,83 @@
+"""What a coupon takes off an order: pure arithmetic on its lines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from loyalty.core.money import share
+from loyalty.orders.rules import Line, LineKind
+from loyalty.rewards.errors import CouponBelowMinimum, CouponDoesNotFit
+from loyalty.rewards.rules import RewardKind
+
+
+@dataclass(frozen=True)
+class Discount:
+    """A coupon and what it takes off each line, in minor units."""
+
+    coupon_id: UUID
+    reward_id: UUID
+    code: str
+    line_minor: tuple[int, ...]
+
+    @property
+    def value_minor(self) -> int:
+        return sum(self.line_minor)
+
+
+def take_off(lines: Sequence[Line], parts: Sequence[int]) -> list[Line]:
+    """Return the lines with a part of each taken off; the tax in them falls in proportion."""
+    return [
+        replace(
+            line,
+            total_minor=line.total_minor - part,
+            discount_minor=line.discount_minor + part,
+            tax_minor=line.tax_minor * (line.total_minor - part) // line.total_minor if part else line.tax_minor,
+        )
+        for line, part in zip(lines, parts, strict=True)
+    ]
+
+
+def parts_off(kind: RewardKind, value: Mapping[str, Any], *, currency: str, lines: Sequence[Line]) -> tuple[int, ...]:
+    """Return what a reward takes off each line; amounts spread over products by largest remainder.
+
+    Raises CouponDoesNotFit, CouponBelowMinimum.
+    """
+    products = [line.total_minor if line.kind is LineKind.PRODUCT else 0 for line in lines]
+    if (least := value.get("minimum")) is not None:
+        if least["currency"] != currency:
+            raise CouponDoesNotFit
+        if sum(products) < least["amount"]:
+            raise CouponBelowMinimum(minimum_minor=least["amount"], total_minor=sum(products))
+    parts = _parts(kind, value, currency, lines, products)
+    if not any(parts):
+        raise CouponDoesNotFit
+    return tuple(parts)
+
+
+def _parts(
+    kind: RewardKind, value: Mapping[str, Any], currency: str, lines: Sequence[Line], products: list[int]
+) -> list[int]:
+    match kind:
+        case RewardKind.AMOUNT_OFF:
+            if value["amount"]["currency"] != currency:
+                raise CouponDoesNotFit
+            return share(min(value["amount"]["amount"], sum(products)), weights=products)
+        case RewardKind.PERCENT_OFF:
+            return share(sum(products) * value["percent"] // 100, weights=products)
+        case RewardKind.FREE_PRODUCT:
+            return _one_piece(value["sku"], lines)
+        case RewardKind.FREE_SHIPPING:
+            return [line.total_minor if line.kind is LineKind.SHIPPING else 0 for line in lines]
+        case _:
+            raise CouponDoesNotFit
+
+
+def _one_piece(sku: str, lines: Sequence[Line]) -> list[int]:
+    """Take off what one piece costs, of the first line that has one."""
+    parts = [0] * len(lines)
+    for index, line in enumerate(lines):
+        if line.sku == sku and line.kind is LineKind.PRODUCT and line.total_minor:
+            parts[index] = -(-line.total_minor // line.quantity)
+            break
+    return parts
