@@ -187,7 +187,7 @@ class _Basket:
     def __init__(self, purchase: Purchase, base: EarningBase) -> None:
         self.lines = purchase.lines
         self.bases = [base_of(line, base) for line in self.lines]
-        self._all = [index for index, line in enumerate(self.lines) if line.quantity > 0]
+        self._all = [index for index, line in enumerate(self.lines) if line.quantity or line.total_minor]
         self._named: dict[str, dict[str | None, set[int]]] = {"skus": {}, "categories": {}, "brands": {}}
         for index in self._all:
             line = self.lines[index]

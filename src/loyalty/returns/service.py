@@ -117,7 +117,7 @@ async def take_back(
             zone=program.rules.zone,
         )
     await _settle(session, program=program, order=order, made=made, excess=excess, paid=paid, left=left, now=now)
-    if not any(line.quantity for line in left):
+    if not any(line.quantity or line.total_minor for line in left):
         await rewards.undo_uses(session, program_id=program.id, order_id=order_id, return_id=made.id, now=now)
     await _tell(session, program_id=program.id, order=order, made=made)
     return claim
