@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
@@ -18,6 +18,7 @@ from loyalty.earning.errors import (
 from loyalty.earning.evaluation import Moment, Purchase, Verdict, judge_order, read_facts, write_facts
 from loyalty.earning.rules import Award, Excess, Given, RuleVersion, find_excess, in_force
 from loyalty.earning.terms import Terms
+from loyalty.members import service as members
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points.postings import Reversal
@@ -26,13 +27,14 @@ from loyalty.programs import service as programs
 
 @dataclass(frozen=True)
 class RuleSet:
-    """All versions of all rules up to the `number`-th, to choose from by instant."""
+    """All versions of all rules up to the `number`-th, to choose from by instant and by what they count."""
 
     number: int
     versions: list[RuleVersion]
 
-    def at(self, instant: datetime) -> list[RuleVersion]:
-        return in_force(self.versions, at=instant)
+    def at(self, instant: datetime, *, activity: str | None = None) -> list[RuleVersion]:
+        """Return the rules in force at an instant: those for orders, or for an activity."""
+        return [rule for rule in in_force(self.versions, at=instant) if rule.terms.activity == activity]
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,22 @@ async def retire(
     return await _respan(session, last, active_from=last.active_from, active_until=at, what="retired", now=now)
 
 
-async def rule_set(session: AsyncSession, *, program_id: UUID) -> RuleSet:
-    """Return every version of every rule that is no draft."""
+async def rule_set(session: AsyncSession, *, program_id: UUID, until: int | None = None) -> RuleSet:
+    """Return every version of every rule that is no draft; those until the one of a number, where that is given."""
     rows = await queries.list_versions(session, program_id=program_id)
+    rows = [row for row in rows if until is None or row.number <= until]
     versions = [version for row in rows if (version := queries.as_rule_version(row)) is not None]
     return RuleSet(max((row.number for row in rows), default=0), versions)
+
+
+async def attributes(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, rules: Iterable[RuleVersion]
+) -> dict[str, str]:
+    """Look up a member's attributes, if any of these rules asks for them."""
+    if not any(rule.terms.conditions.attributes for rule in rules):
+        return {}
+    found = await members.attributes(session, program_id=program_id, member_ids=[member_id])
+    return found.get(member_id, {})
 
 
 async def record(session: AsyncSession, *, program_id: UUID, counts: Sequence[tuple[Count, dict[UUID, UUID]]]) -> None:
@@ -239,10 +252,8 @@ async def _count_of(
     """
     row = await queries.find_count(session, program_id=program_id, order_id=order_id)
     if row is not None:
-        versions = await queries.list_versions(session, program_id=program_id)
-        known = [queries.as_rule_version(version) for version in versions if version.number <= row.rule_set]
-        rules = in_force([version for version in known if version is not None], at=row.counted_at)
-        return rules, read_facts(row.facts, local=row.counted_at.astimezone(zone))
+        known = await rule_set(session, program_id=program_id, until=row.rule_set)
+        return known.at(row.counted_at), read_facts(row.facts, local=row.counted_at.astimezone(zone))
     if not given:
         return None
     rules = await queries.list_rule_versions(session, program_id=program_id, awards=given)

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout.rules import starts_at
 from loyalty.core import ids
 from loyalty.core.errors import Fault
 from loyalty.earning import limiting
@@ -310,7 +309,7 @@ def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID:
         kind=EntryKind.EARN,
         source=Source(SourceKind.ORDER, order.id),
         occurred_at=order.placed_at,
-        activates_at=starts_at(book.rules, paid_at=order.placed_at),
+        activates_at=book.rules.starts_at(order.placed_at),
     ).id
 
 
