@@ -22,8 +22,8 @@ OPENS_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Json = dict[str, Any]
 
 _TENANT_TABLES = (
-    "adjustments", "allocations", "api_keys", "coupons", "customers", "earning_budgets", "earning_rule_versions",
-    "earning_rules", "earning_usage", "order_counts",
+    "activities", "activity_awards", "adjustments", "allocations", "api_keys", "coupons", "customers",
+    "earning_budgets", "earning_rule_versions", "earning_rules", "earning_usage", "order_counts",
     "entries", "events", "hold_reservations", "holds", "idempotency_keys", "identifiers", "lots", "member_merges",
     "member_passwords", "member_status_changes", "members", "order_award_reversals", "order_awards", "order_lines",
     "order_return_lines", "order_returns", "orders", "profiles", "program_settings", "redemption_cancellations",
