@@ -342,6 +342,13 @@ async def test_a_body_cannot_name_another_programs_objects(world: World, other: 
         status=404,
         code="customer_not_found",
     )
+    await shop.refuses(
+        "POST",
+        "/v1/activities",
+        {"member_id": theirs.member["id"], "type": "reviewed"},
+        status=404,
+        code="member_not_found",
+    )
 
 
 async def test_a_body_cannot_name_an_id_of_another_kind(world: World) -> None:

@@ -31,6 +31,7 @@ async def test_every_effect_is_told(shop: Shop) -> None:
     await shop.client.get(f"/r/{shop.program.slug}/SUNSHINE", headers={"User-Agent": "Mozilla/5.0"})
     friend = await shop.enrol(referral_code="sunshine")
     await shop.order(200, customer_id=friend["customer_id"])
+    await shop.post("/v1/activities", {"member_id": friend["id"], "type": "reviewed"})
     waiting = await shop.order(10, customer_id=friend["customer_id"], status="placed")
     await shop.post(f"/v1/orders/{waiting['id']}/payments", {})
     reward = await shop.reward(cost=10)
@@ -73,6 +74,7 @@ async def test_every_effect_is_told(shop: Shop) -> None:
         "referral.rewarded": 1,
         "order.recorded": 2,
         "order.paid": 1,
+        "activity.recorded": 3,
         "points.earned": 4,
         "points.activated": 1,
         "points.spent": 2,
@@ -141,7 +143,7 @@ async def test_relays_beside_each_other_number_without_gap_or_repeat(shop: Shop)
     await asyncio.gather(*(shop.enrol() for _ in range(10)), *(relay() for _ in range(10)))
     numbers = [event["number"] for event in await told(shop)]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) == 14
+    assert len(numbers) == 24
 
 
 @pytest.mark.parametrize("path", ["/v1/program", "/v1/rewards/rew_00000000000000000000000000"])

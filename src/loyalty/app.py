@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now
 from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, SessionRoutes
+from loyalty.activities.routes import ActivityRoutes
 from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.books.routes import BookRoutes
 from loyalty.checkout.routes import OrderRoutes, quote
@@ -54,8 +55,8 @@ from loyalty.transfers.routes import TransferRoutes
 
 _log = logging.getLogger("loyalty.app")
 _TAGS: Final = (
-    "Members", "Orders", "Returns", "Points", "Holds", "Adjustments", "Transfers", "Rewards", "Redemptions",
-    "Referrals", "Me", "Metrics", "Books", "Earning", "Program", "Access", "Imports", "Events",
+    "Members", "Orders", "Returns", "Activities", "Points", "Holds", "Adjustments", "Transfers", "Rewards",
+    "Redemptions", "Referrals", "Me", "Metrics", "Books", "Earning", "Program", "Access", "Imports", "Events",
 )  # fmt: skip
 _ROUTES: Final = (
     ProgramRoutes,
@@ -76,6 +77,7 @@ _ROUTES: Final = (
     OrderRoutes,
     quote,
     ReturnRoutes,
+    ActivityRoutes,
     EarningRuleRoutes,
     RewardRoutes,
     RedemptionRoutes,

@@ -1,6 +1,7 @@
 """Every table of the house, so that migrations and tests see them all."""
 
 from loyalty.access import models as access
+from loyalty.activities import models as activities
 from loyalty.adjustments import models as adjustments
 from loyalty.books import models as books
 from loyalty.core import idempotency
@@ -22,6 +23,7 @@ from loyalty.transfers import models as transfers
 
 ROOMS = (
     access,
+    activities,
     adjustments,
     books,
     earning,

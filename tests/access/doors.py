@@ -57,6 +57,7 @@ class World:
     shop: Shop
     member: Json
     order: Json
+    activity: Json
     reward: Json
     redemption: Json
     key: Json
@@ -75,6 +76,7 @@ class World:
         return {
             "member_id": self.member["id"],
             "order_id": self.order["id"],
+            "activity_id": self.activity["id"],
             "reward_id": self.reward["id"],
             "redemption_id": self.redemption["id"],
             "key_id": self.key["id"],
@@ -160,6 +162,7 @@ async def open_world(client: httpx.AsyncClient, app: Litestar) -> World:
         shop=shop,
         member=member,
         order=await shop.order(50, customer_id=member["customer_id"], status="placed"),
+        activity=await shop.post("/v1/activities", {"member_id": member["id"], "type": "reviewed"}),
         reward=reward,
         coupon=(await shop.post("/v1/redemptions", {"member_id": member["id"], "reward_id": reward["id"]}))["coupon"][
             "code"
@@ -190,6 +193,7 @@ TERMS: Final = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 
 
 BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "advance_test_clock": lambda _: {"to": "2026-01-01T13:00:00Z"},
+    "create_activity": lambda world: {"member_id": world.member["id"], "type": "checked_in"},
     "create_adjustment": lambda world: _given(world.member),
     "create_adjustment_batch": lambda world: {
         "csv": f"external_id,member,points,reason\nrow-{next(world.shop.numbers)},{world.member['id']},5,gift\n"

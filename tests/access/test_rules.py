@@ -88,6 +88,7 @@ def test_the_scopes_of_a_role() -> None:
         Scope.PROGRAM_READ,
         Scope.MEMBERS_READ,
         Scope.ORDERS_READ,
+        Scope.ACTIVITIES_READ,
         Scope.POINTS_READ,
         Scope.REWARDS_READ,
         Scope.REFERRALS_READ,

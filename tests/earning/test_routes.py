@@ -27,7 +27,10 @@ async def test_orders_before_a_new_version_keep_the_old_one_and_later_ones_get_t
     member = await shop.enrol()
     before = await shop.order(10, customer_id=member["customer_id"])
     await advance(shop, "2026-01-02T12:00:00Z")
-    assert [own["version"] for own in (await change(shop))["versions"]] == [2]
+    assert [(own["version"], own["status"]) for own in (await change(shop))["versions"]] == [
+        (1, "ended"),
+        (2, "active"),
+    ]
     late = await shop.order(10, customer_id=member["customer_id"], placed_at="2026-01-02T11:59:59.999999Z")
     after = await shop.order(10, customer_id=member["customer_id"])
     assert (counted(before), counted(late), counted(after)) == ([(1, 10)], [(1, 10)], [(2, 20)])
@@ -123,4 +126,27 @@ async def test_points_of_another_unit_go_to_a_wallet_of_their_own(shop: Shop) ->
     await shop.order(10, customer_id=member["customer_id"])
     wallets = (await shop.get(f"/v1/members/{member['id']}/wallets"))["data"]
     assert [(wallet["unit"], wallet["balance"]) for wallet in wallets] == [("points", 10), ("stars", 20)]
+    await shop.books_hold()
+
+
+async def test_what_was_counted_at_the_instant_of_a_change_stays_as_it_was_counted(shop: Shop) -> None:
+    """The clock stands still: orders, a draft that begins and a rule that ends share one instant."""
+    member = await shop.enrol()
+    terms = {"kind": "bonus", "points": 7}
+    draft = await shop.post("/v1/earning-rules", {"name": "later", "terms": terms, "draft": True})
+    assert [version["status"] for version in draft["versions"]] == ["draft"]
+    order = await shop.order(100, customer_id=member["customer_id"])
+    begun = await shop.post(f"/v1/earning-rules/{draft['id']}/activation", {}, expect=200)
+    assert [version["status"] for version in begun["versions"]] == ["active"]
+    await advance(shop, "2026-01-01T13:00:00Z")
+    last = await shop.order(100, customer_id=member["customer_id"])
+    ended = await shop.post(f"/v1/earning-rules/{await base_rule(shop)}/retirement", {}, expect=200)
+    assert [(own["status"], own["active_until"]) for own in ended["versions"]] == [("ended", "2026-01-01T13:00:00Z")]
+    assert (await shop.get(f"/v1/orders/{order['id']}"))["trace"] == order["trace"]
+    for bought, points in ((order, 10), (last, 10)):
+        part = {"total": {"amount": 1_000, "currency": "EUR"}}
+        made = await shop.post(f"/v1/orders/{bought['id']}/returns", part)
+        assert made["points_reversed"] == points
+    after = await shop.order(100, customer_id=member["customer_id"])
+    assert after["points_earned"] == 7
     await shop.books_hold()

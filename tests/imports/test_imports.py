@@ -36,6 +36,12 @@ COMPARED = [
     JOIN orders AS o ON o.program_id = t.program_id AND o.id = t.order_id
     WHERE t.program_id = :id ORDER BY o.external_id
     """,
+    """
+    SELECT i.value, a.type, a.occurred_at, a.rule_set, t.rule_version, t.points FROM activities AS a
+    JOIN identifiers AS i ON i.program_id = a.program_id AND i.customer_id = a.member_id
+    LEFT JOIN activity_awards AS t ON t.program_id = a.program_id AND t.activity_id = a.id
+    WHERE a.program_id = :id ORDER BY i.value
+    """,
 ]
 
 
@@ -265,6 +271,9 @@ async def test_imported_facts_keep_their_own_time(shop: Shop) -> None:
 async def test_imported_history_equals_the_same_days_lived(shop: Shop, other_shop: Shop) -> None:
     """One program lives through some days, the other imports them: who has which points, and why, is the same."""
     live, imported = shop, other_shop
+    welcome = {"kind": "points_per_activity", "activity": "signed_up", "points": 10, "limits": {"budget": 35}}
+    for each in (live, imported):
+        await each.post("/v1/earning-rules", {"name": "welcome", "terms": welcome})
     facts = [
         joined("ann", "2026-01-02T08:00:00Z"),
         bought("o-1", "ann", "2026-01-02T09:00:00Z", 4_999),
@@ -292,7 +301,7 @@ async def test_imported_history_equals_the_same_days_lived(shop: Shop, other_sho
     await imported.post("/v1/test-clock/advance", {"to": facts[-1]["at"]}, expect=200)
     assert await bring_in(imported, *facts) == (8, 4, 2, 0)
 
-    assert await balances(live) == await balances(imported) == {"ann": 99, "bob": 1575, "dan": 95, "eve": 23}
+    assert await balances(live) == await balances(imported) == {"ann": 109, "bob": 1585, "dan": 100, "eve": 33}
     for query in COMPARED:
         assert await rows(live, query) == await rows(imported, query)
     await live.books_hold()

@@ -31,6 +31,8 @@ class Scope(StrEnum):
     TOKENS_WRITE = "tokens:write"
     ORDERS_READ = "orders:read"
     ORDERS_WRITE = "orders:write"
+    ACTIVITIES_READ = "activities:read"
+    ACTIVITIES_WRITE = "activities:write"
     POINTS_READ = "points:read"
     POINTS_WRITE = "points:write"
     HOLDS_WRITE = "holds:write"

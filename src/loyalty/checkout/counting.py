@@ -98,7 +98,7 @@ async def judge(
     moment = Moment(
         local,
         base=program.rules.earning_base,
-        attributes=await _attributes(session, program_id=program.id, member_id=buyer.id, rules_=in_force),
+        attributes=await earning.attributes(session, program_id=program.id, member_id=buyer.id, rules=in_force),
         order_number=await _order_number(
             session, program_id=program.id, member_id=buyer.id, rules_=in_force, unrecorded=unrecorded
         ),
@@ -146,16 +146,6 @@ def source_of(order_id: UUID) -> Source:
     return Source(SourceKind.ORDER, order_id)
 
 
-async def _attributes(
-    session: AsyncSession, *, program_id: UUID, member_id: UUID, rules_: Sequence[RuleVersion]
-) -> dict[str, str]:
-    """Look up a member's attributes, if any rule asks for them."""
-    if not any(rule.terms.conditions.attributes for rule in rules_):
-        return {}
-    found = await members.attributes(session, program_id=program_id, member_ids=[member_id])
-    return found.get(member_id, {})
-
-
 async def _order_number(
     session: AsyncSession, *, program_id: UUID, member_id: UUID, rules_: Sequence[RuleVersion], unrecorded: int
 ) -> int | None:
@@ -176,5 +166,5 @@ def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UU
         source=source_of(order.id),
         occurred_at=order.placed_at,
         pending=not order.paid or (book.rules.activation.kind is ActivationKind.DELIVERY and not order.delivered),
-        activates_at=rules.starts_at(book.rules, paid_at=order.paid_at or order.placed_at) if order.paid else None,
+        activates_at=book.rules.starts_at(order.paid_at or order.placed_at) if order.paid else None,
     ).id

@@ -76,7 +76,7 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
     offer = None
     if spendable is not None:
         offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=order.lines, spendable=spendable)
-    begins_at = rules.starts_at(program.rules, paid_at=now)
+    begins_at = program.rules.starts_at(now)
     dates = program.rules.expiry.dates_from(begins_at or now, program.rules.zone)
     ends_at = _ends_at(dates, program=program, start=begins_at or now)
     return View(recorded, order, counted, spendable, offer, tender, discounts, begins_at, ends_at)
@@ -100,7 +100,7 @@ async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket) 
         customer_id = found[0].member.id if found else None
     if customer_id is None:
         return None
-    return await merging.standing_for(session, program_id=program_id, customer_id=customer_id)
+    return await merging.find_heir(session, program_id=program_id, customer_id=customer_id)
 
 
 async def _spendable(session: AsyncSession, *, program: Program, customer_id: UUID | None, now: datetime) -> int | None:

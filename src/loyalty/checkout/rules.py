@@ -6,8 +6,6 @@ from uuid import UUID
 from loyalty.earning.rules import Award
 from loyalty.orders.rules import Line, NewOrder, digest_content
 from loyalty.points.rules import WalletKey
-from loyalty.programs.policies import ActivationKind
-from loyalty.programs.rules import ProgramRules
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,6 @@ def quoted_content(basket: Basket) -> bytes:
 def award_wallets(awards: Sequence[Award], *, program_id: UUID, member_id: UUID) -> set[WalletKey]:
     """Return the wallets that these awards pay into."""
     return {WalletKey(program_id, member_id, award.rule.terms.unit) for award in awards if award.points > 0}
-
-
-def starts_at(settings: ProgramRules, *, paid_at: datetime) -> datetime | None:
-    """Return when the points of an order paid then become spendable, be it past; null where there is no delay."""
-    if settings.activation.kind is not ActivationKind.DELAY:
-        return None
-    return settings.activation.starts_at(paid_at, settings.zone)
 
 
 def _content(basket: Basket, *, paid: bool, metadata: Mapping[str, str]) -> bytes:

@@ -143,7 +143,7 @@ async def pay(
     keys = [*pending, *(completed.wallets(program.id) if completed else [])]
     book = await points.open_book(session, program=program, keys=keys, now=now)
     if program.rules.activation.kind is not ActivationKind.DELIVERY or order.delivered_at is not None:
-        begins = rules.starts_at(program.rules, paid_at=at)
+        begins = program.rules.starts_at(at)
         await points.activate_source(session, book, source=counting.source_of(order_id), occurred_at=at, at=begins)
     await counting.settle(session, book, program_id=program.id, completed=completed, order_id=order_id, at=at)
     await _tell(
@@ -235,11 +235,9 @@ async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, 
         )
     if customer_id is None:
         return None
-    # Only who stands for the customer is locked, since merges lock customers in order of id.
-    stands = await merging.standing_for(session, program_id=program_id, customer_id=customer_id)
-    if not await members.lock_customers(session, program_id=program_id, customer_ids=[stands]):
+    stands = await merging.lock_heir(session, program_id=program_id, customer_id=customer_id)
+    if stands is None:
         raise CustomerNotFound
-    await merging.refuse_just_merged(session, program_id=program_id, customer_id=stands)
     return stands
 
 

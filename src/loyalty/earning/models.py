@@ -23,8 +23,9 @@ class EarningRule(Row):
 class EarningRuleVersion(Row):
     """What a rule says from `active_from` on, until a later version of it begins or `active_until` comes.
 
-    A draft has no `active_from` yet. `number` counts the versions of all rules of a program: those up to a number are
-    the rule set that an order was counted under.
+    A draft has no `active_from` yet, and one that `ends` says nothing any more. `number` counts the versions of all
+    rules of a program: those up to a number are the rule set that an order was counted under, so nothing of a version
+    that has a beginning ever changes.
     """
 
     __tablename__ = "earning_rule_versions"
@@ -50,6 +51,7 @@ class EarningRuleVersion(Row):
     active_from: Mapped[datetime | None]
     active_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
+    ends: Mapped[bool] = mapped_column(server_default="false")
 
 
 class OrderCount(Row):

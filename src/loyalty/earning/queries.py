@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,20 +33,13 @@ async def list_versions_of(
     return list(found.scalars())
 
 
-async def get_version(
-    session: AsyncSession, *, program_id: UUID, rule_id: UUID, version: int
-) -> tuple[models.EarningRule, models.EarningRuleVersion]:
-    rule, own = models.EarningRule, models.EarningRuleVersion
-    row = (
-        await session.execute(
-            select(rule, own)
-            .join(own, (own.program_id == rule.program_id) & (own.rule_id == rule.id))
-            .where(rule.program_id == program_id, rule.id == rule_id, own.version == version)
-        )
-    ).one_or_none()
+async def get_rule(session: AsyncSession, *, program_id: UUID, rule_id: UUID) -> models.EarningRule:
+    rule = models.EarningRule
+    found = await session.execute(select(rule).where(rule.program_id == program_id, rule.id == rule_id))
+    row = found.scalar_one_or_none()
     if row is None:
         raise EarningRuleNotFound
-    return row[0], row[1]
+    return row
 
 
 async def list_rules(session: AsyncSession, *, program_id: UUID) -> list[models.EarningRule]:
@@ -87,6 +80,7 @@ async def append_version(
     active_from: datetime | None,
     active_until: datetime | None,
     now: datetime,
+    ends: bool = False,
 ) -> bool:
     """Add a version, while the program is locked; False if one begins at the same instant."""
     own = models.EarningRuleVersion
@@ -104,6 +98,7 @@ async def append_version(
             active_from=active_from,
             active_until=active_until,
             created_at=now,
+            ends=ends,
         )
         .on_conflict_do_nothing(index_elements=["program_id", "rule_id", "active_from"])
         .returning(models.EarningRuleVersion.version)
@@ -111,33 +106,17 @@ async def append_version(
     return added.first() is not None
 
 
-async def set_span(
-    session: AsyncSession,
-    *,
-    program_id: UUID,
-    rule_id: UUID,
-    version: int,
-    active_from: datetime | None,
-    active_until: datetime | None,
-) -> bool:
-    """Say when a version holds; False if another one begins at the same instant."""
+async def delete_version(session: AsyncSession, *, program_id: UUID, rule_id: UUID, version: int) -> None:
+    """Delete a draft, which nothing was ever counted under."""
     own = models.EarningRuleVersion
-    taken = await session.execute(
-        select(own.version).where(
+    await session.execute(
+        delete(own).where(
             own.program_id == program_id,
             own.rule_id == rule_id,
-            own.version != version,
-            own.active_from == active_from,
+            own.version == version,
+            own.active_from.is_(None),
         )
     )
-    if taken.first() is not None:
-        return False
-    await session.execute(
-        update(own)
-        .where(own.program_id == program_id, own.rule_id == rule_id, own.version == version)
-        .values(active_from=active_from, active_until=active_until)
-    )
-    return True
 
 
 async def insert_counts(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
@@ -187,7 +166,7 @@ def as_rule_version(row: models.EarningRuleVersion) -> RuleVersion | None:
     if row.active_from is None:
         return None
     terms = read_terms(row.kind, row.definition)
-    return RuleVersion(row.rule_id, row.version, terms, row.active_from, row.active_until)
+    return RuleVersion(row.rule_id, row.version, terms, row.active_from, row.active_until, row.ends)
 
 
 async def insert_reversals(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:

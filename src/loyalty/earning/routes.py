@@ -29,12 +29,12 @@ class EarningRuleRoutes(Controller):
     async def listing(self, caller: Caller, session: Session, now: Now) -> RuleList:
         """List the earning rules with all their versions."""
         rules = await earning.listing(session, program_id=caller.program.id)
-        return RuleList([rule_out(rule, versions, now=now) for rule, versions in rules])
+        return RuleList([rule_out(rule, now=now) for rule in rules])
 
     @post("/", operation_id="create_earning_rule", scope=Scope.PROGRAM_WRITE, responses=problems(403, 409))
     async def create(self, data: JSONBody[RuleIn], caller: Caller, session: Session, now: Now) -> RuleOut:
         """Create a rule with its first version."""
-        rule, version = await earning.create(
+        rule = await earning.create(
             session,
             program_id=caller.program.id,
             name=data.name,
@@ -44,7 +44,7 @@ class EarningRuleRoutes(Controller):
             actor=caller.actor,
             now=now,
         )
-        return rule_out(rule, [version], now=now)
+        return rule_out(rule, now=now)
 
     @post(
         "/{rule_id:str}/versions",
@@ -57,7 +57,7 @@ class EarningRuleRoutes(Controller):
     ) -> RuleOut:
         """Let a rule say something else from now or later on; orders already counted keep their version."""
         parsed = _rule_id(rule_id)
-        rule, version = await earning.change(
+        rule = await earning.change(
             session,
             program_id=caller.program.id,
             rule_id=parsed,
@@ -67,7 +67,7 @@ class EarningRuleRoutes(Controller):
             actor=caller.actor,
             now=now,
         )
-        return rule_out(rule, [version], now=now)
+        return rule_out(rule, now=now)
 
     @post(
         "/{rule_id:str}/activation",
@@ -80,15 +80,16 @@ class EarningRuleRoutes(Controller):
         self, rule_id: FromPath[str], data: JSONBody[RuleActivationIn], caller: Caller, session: Session, now: Now
     ) -> RuleOut:
         """Let a rule's newest draft hold from now or later on."""
-        rule, version = await earning.activate(
+        rule = await earning.activate(
             session,
             program_id=caller.program.id,
             rule_id=_rule_id(rule_id),
             active_from=data.active_from or now,
             active_until=data.active_until,
+            actor=caller.actor,
             now=now,
         )
-        return rule_out(rule, [version], now=now)
+        return rule_out(rule, now=now)
 
     @post(
         "/{rule_id:str}/retirement",
@@ -101,10 +102,15 @@ class EarningRuleRoutes(Controller):
         self, rule_id: FromPath[str], data: JSONBody[RuleRetirementIn], caller: Caller, session: Session, now: Now
     ) -> RuleOut:
         """End a rule now or later; orders already counted keep their version."""
-        rule, version = await earning.retire(
-            session, program_id=caller.program.id, rule_id=_rule_id(rule_id), at=data.at or now, now=now
+        rule = await earning.retire(
+            session,
+            program_id=caller.program.id,
+            rule_id=_rule_id(rule_id),
+            at=data.at or now,
+            actor=caller.actor,
+            now=now,
         )
-        return rule_out(rule, [version], now=now)
+        return rule_out(rule, now=now)
 
 
 def _rule_id(text: str) -> UUID:

@@ -12,14 +12,17 @@ LIFETIME_ON: Final = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class RuleVersion:
-    """What a rule says from `active_from` until a later version of it begins, or until `active_until`."""
+    """What a rule says from `active_from` until a later version of it begins, or until `active_until`.
+
+    One that `ends` says nothing: the rule is retired from then on.
+    """
 
     rule_id: UUID
     version: int
     terms: Terms
     active_from: datetime
     active_until: datetime | None
-    name: str = ""
+    ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def in_force(versions: Sequence[RuleVersion], *, at: datetime) -> list[RuleVersi
         if version.active_from <= at:
             latest[version.rule_id] = version
     return [
-        latest[rule_id] for rule_id in sorted(latest) if (until := latest[rule_id].active_until) is None or until > at
+        latest[rule_id]
+        for rule_id in sorted(latest)
+        if not latest[rule_id].ends and ((until := latest[rule_id].active_until) is None or until > at)
     ]
 
 

@@ -8,7 +8,8 @@ from pydantic import Discriminator, Field, Tag
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.fields import Body, CrossChecked, Currency, FieldFault, Instant, Label, Name, Positive, Unit, text
-from loyalty.earning.models import EarningRule, EarningRuleVersion
+from loyalty.earning.models import EarningRuleVersion
+from loyalty.earning.service import Rule
 from loyalty.earning.terms import (
     Combination,
     LimitPeriod,
@@ -231,25 +232,34 @@ class RuleList(msgspec.Struct):
     data: list[RuleOut]
 
 
-def rule_out(rule: EarningRule, versions: list[EarningRuleVersion], *, now: datetime) -> RuleOut:
-    return RuleOut(ids.public("rul", rule.id), rule.name, [_version_out(row, versions, now) for row in versions])
+def rule_out(rule: Rule, *, now: datetime) -> RuleOut:
+    shown = [_version_out(row, rule.versions, now) for row in rule.versions if not row.ends]
+    return RuleOut(ids.public("rul", rule.rule.id), rule.rule.name, shown)
 
 
 def _version_out(row: EarningRuleVersion, versions: list[EarningRuleVersion], now: datetime) -> RuleVersionOut:
+    until = _until(row, versions)
     return RuleVersionOut(
         version=row.version,
-        status=_status(row, versions, now),
+        status=_status(row.active_from, until, now),
         terms={"kind": row.kind, **row.definition},
         active_from=rfc3339(row.active_from) if row.active_from else None,
-        active_until=rfc3339(row.active_until) if row.active_until else None,
+        active_until=rfc3339(until) if until else None,
         created_by=row.actor,
     )
 
 
-def _status(row: EarningRuleVersion, versions: list[EarningRuleVersion], now: datetime) -> str:
+def _until(row: EarningRuleVersion, versions: list[EarningRuleVersion]) -> datetime | None:
+    """Return when a version ends: as it says itself, or when another one, or the rule's retirement, takes over."""
     if row.active_from is None:
+        return None
+    later = [other.active_from for other in versions if other.active_from and other.active_from > row.active_from]
+    return min([*later, *([row.active_until] if row.active_until else [])], default=None)
+
+
+def _status(active_from: datetime | None, until: datetime | None, now: datetime) -> str:
+    if active_from is None:
         return "draft"
-    if row.active_from > now:
+    if active_from > now:
         return "scheduled"
-    replaced = any(other.active_from is not None and row.active_from < other.active_from <= now for other in versions)
-    return "ended" if replaced or (row.active_until is not None and row.active_until <= now) else "active"
+    return "ended" if until is not None and until <= now else "active"

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +18,8 @@ from loyalty.earning.errors import (
 from loyalty.earning.evaluation import Moment, Purchase, Verdict, judge_order, read_facts, write_facts
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import Award, Excess, Given, RuleVersion, find_excess, in_force
-from loyalty.earning.terms import Terms
+from loyalty.earning.terms import Terms, read_terms
+from loyalty.members import service as members
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points.postings import Reversal
@@ -26,14 +27,23 @@ from loyalty.programs import service as programs
 
 
 @dataclass(frozen=True)
+class Rule:
+    """A rule with its versions, oldest first."""
+
+    rule: models.EarningRule
+    versions: list[models.EarningRuleVersion]
+
+
+@dataclass(frozen=True)
 class RuleSet:
-    """All versions of all rules up to the `number`-th, to choose from by instant."""
+    """All versions of all rules up to the `number`-th, to choose from by instant and by what they count."""
 
     number: int
     versions: list[RuleVersion]
 
-    def at(self, instant: datetime) -> list[RuleVersion]:
-        return in_force(self.versions, at=instant)
+    def at(self, instant: datetime, *, activity: str | None = None) -> list[RuleVersion]:
+        """Return the rules in force at an instant: those for orders, or for an activity."""
+        return [rule for rule in in_force(self.versions, at=instant) if rule.terms.activity == activity]
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ async def create(
     active_until: datetime | None,
     actor: str,
     now: datetime,
-) -> tuple[models.EarningRule, models.EarningRuleVersion]:
+) -> Rule:
     """Create a rule with its first version, a draft without `active_from`; it may have begun in the past.
 
     Nothing was counted under the rule yet. Locks the program.
@@ -87,7 +97,7 @@ async def create(
         now=now,
     )
     await _tell(session, program_id=program_id, rule_id=rule_id, what="created", now=now)
-    return await queries.get_version(session, program_id=program_id, rule_id=rule_id, version=1)
+    return await get(session, program_id=program_id, rule_id=rule_id)
 
 
 async def change(
@@ -100,7 +110,7 @@ async def change(
     active_until: datetime | None,
     actor: str,
     now: datetime,
-) -> tuple[models.EarningRule, models.EarningRuleVersion]:
+) -> Rule:
     """Add a version that takes over at `active_from`, now or later; a draft without it. Locks the program."""
     if active_from is not None and active_from < now:
         raise RuleBeginsInThePast
@@ -121,16 +131,14 @@ async def change(
     if not added:
         raise RuleVersionExists
     await _tell(session, program_id=program_id, rule_id=rule_id, what="changed", now=now)
-    return await queries.get_version(session, program_id=program_id, rule_id=rule_id, version=version)
+    return await get(session, program_id=program_id, rule_id=rule_id)
 
 
-async def listing(
-    session: AsyncSession, *, program_id: UUID
-) -> list[tuple[models.EarningRule, list[models.EarningRuleVersion]]]:
+async def listing(session: AsyncSession, *, program_id: UUID) -> list[Rule]:
     """Return every rule with all its versions."""
     versions = await queries.list_versions(session, program_id=program_id)
     return [
-        (rule, [version for version in versions if version.rule_id == rule.id])
+        Rule(rule, [version for version in versions if version.rule_id == rule.id])
         for rule in await queries.list_rules(session, program_id=program_id)
     ]
 
@@ -142,40 +150,85 @@ async def activate(
     rule_id: UUID,
     active_from: datetime,
     active_until: datetime | None,
+    actor: str,
     now: datetime,
-) -> tuple[models.EarningRule, models.EarningRuleVersion]:
-    """Let a rule's newest draft hold from now or later on. Raises EarningRuleHasNoDraft, RuleVersionExists."""
-    if active_from < now:
-        raise RuleBeginsInThePast
-    _check_span(active_from, active_until)
-    await queries.lock_rule(session, program_id=program_id, rule_id=rule_id)
-    own = await queries.list_versions_of(session, program_id=program_id, rule_id=rule_id)
-    draft = next((row for row in reversed(own) if row.active_from is None), None)
+) -> Rule:
+    """Let a rule's newest draft hold from now or later on, as a version of its own; the draft is gone then.
+
+    Locks the program. Raises EarningRuleNotFound, EarningRuleHasNoDraft, RuleVersionExists.
+    """
+    await programs.lock(session, program_id=program_id)
+    rule = await get(session, program_id=program_id, rule_id=rule_id)
+    draft = next((row for row in reversed(rule.versions) if row.active_from is None), None)
     if draft is None:
         raise EarningRuleHasNoDraft
-    return await _respan(session, draft, active_from=active_from, active_until=active_until, what="changed", now=now)
+    await queries.delete_version(session, program_id=program_id, rule_id=rule_id, version=draft.version)
+    return await change(
+        session,
+        program_id=program_id,
+        rule_id=rule_id,
+        terms=read_terms(draft.kind, draft.definition),
+        active_from=active_from,
+        active_until=active_until,
+        actor=actor,
+        now=now,
+    )
 
 
 async def retire(
-    session: AsyncSession, *, program_id: UUID, rule_id: UUID, at: datetime, now: datetime
-) -> tuple[models.EarningRule, models.EarningRuleVersion]:
-    """End a rule now or later, whatever version is in force then. Raises EarningRuleNotInForce."""
+    session: AsyncSession, *, program_id: UUID, rule_id: UUID, at: datetime, actor: str, now: datetime
+) -> Rule:
+    """End a rule now or later, whatever version is in force then; what was counted before stays as it was counted.
+
+    Locks the program. Raises EarningRuleNotFound, EarningRuleNotInForce, RuleVersionExists.
+    """
     if at < now:
         raise RuleBeginsInThePast
-    await queries.lock_rule(session, program_id=program_id, rule_id=rule_id)
-    own = await queries.list_versions_of(session, program_id=program_id, rule_id=rule_id)
-    begun = [row for row in own if row.active_from is not None and row.active_from <= at]
-    last = max(begun, key=lambda row: row.active_from or at, default=None)
-    if last is None or last.active_from == at or (last.active_until is not None and last.active_until <= at):
+    await programs.lock(session, program_id=program_id)
+    rule = await get(session, program_id=program_id, rule_id=rule_id)
+    known = [version for row in rule.versions if (version := queries.as_rule_version(row)) is not None]
+    if not (last := in_force(known, at=at)):
         raise EarningRuleNotInForce
-    return await _respan(session, last, active_from=last.active_from, active_until=at, what="retired", now=now)
+    added = await queries.append_version(
+        session,
+        program_id=program_id,
+        rule_id=rule_id,
+        version=rule.versions[-1].version + 1,
+        terms=last[0].terms,
+        actor=actor,
+        active_from=at,
+        active_until=None,
+        now=now,
+        ends=True,
+    )
+    if not added:
+        raise RuleVersionExists
+    await _tell(session, program_id=program_id, rule_id=rule_id, what="retired", now=now)
+    return await get(session, program_id=program_id, rule_id=rule_id)
 
 
-async def rule_set(session: AsyncSession, *, program_id: UUID) -> RuleSet:
-    """Return every version of every rule that is no draft."""
+async def get(session: AsyncSession, *, program_id: UUID, rule_id: UUID) -> Rule:
+    """Return a rule with all its versions; raises EarningRuleNotFound."""
+    row = await queries.get_rule(session, program_id=program_id, rule_id=rule_id)
+    return Rule(row, await queries.list_versions_of(session, program_id=program_id, rule_id=rule_id))
+
+
+async def rule_set(session: AsyncSession, *, program_id: UUID, until: int | None = None) -> RuleSet:
+    """Return every version of every rule that is no draft; those until the one of a number, where that is given."""
     rows = await queries.list_versions(session, program_id=program_id)
+    rows = [row for row in rows if until is None or row.number <= until]
     versions = [version for row in rows if (version := queries.as_rule_version(row)) is not None]
     return RuleSet(max((row.number for row in rows), default=0), versions)
+
+
+async def attributes(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, rules: Iterable[RuleVersion]
+) -> dict[str, str]:
+    """Look up a member's attributes, if any of these rules asks for them."""
+    if not any(rule.terms.conditions.attributes for rule in rules):
+        return {}
+    found = await members.attributes(session, program_id=program_id, member_ids=[member_id])
+    return found.get(member_id, {})
 
 
 async def record(session: AsyncSession, *, program_id: UUID, counts: Sequence[tuple[Count, dict[UUID, UUID]]]) -> None:
@@ -206,30 +259,6 @@ def _check_span(active_from: datetime | None, active_until: datetime | None) -> 
         raise RuleEndsBeforeItBegins
 
 
-async def _respan(
-    session: AsyncSession,
-    row: models.EarningRuleVersion,
-    *,
-    active_from: datetime | None,
-    active_until: datetime | None,
-    what: str,
-    now: datetime,
-) -> tuple[models.EarningRule, models.EarningRuleVersion]:
-    program_id, rule_id, version = row.program_id, row.rule_id, row.version
-    if not await queries.set_span(
-        session,
-        program_id=program_id,
-        rule_id=rule_id,
-        version=version,
-        active_from=active_from,
-        active_until=active_until,
-    ):
-        raise RuleVersionExists
-    await _tell(session, program_id=program_id, rule_id=rule_id, what=what, now=now)
-    session.expire_all()
-    return await queries.get_version(session, program_id=program_id, rule_id=rule_id, version=version)
-
-
 async def _count_of(
     session: AsyncSession,
     *,
@@ -244,10 +273,8 @@ async def _count_of(
     """
     row = await queries.find_count(session, program_id=program_id, order_id=order_id)
     if row is not None:
-        versions = await queries.list_versions(session, program_id=program_id)
-        known = [queries.as_rule_version(version) for version in versions if version.number <= row.rule_set]
-        rules = in_force([version for version in known if version is not None], at=row.counted_at)
-        return rules, read_facts(row.facts, local=row.counted_at.astimezone(zone))
+        known = await rule_set(session, program_id=program_id, until=row.rule_set)
+        return known.at(row.counted_at), read_facts(row.facts, local=row.counted_at.astimezone(zone))
     if not given:
         return None
     rules = await queries.list_rule_versions(session, program_id=program_id, awards=given)

@@ -4,6 +4,7 @@ from litestar.params import JSONBody
 
 from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
+from loyalty.activities import service as activities
 from loyalty.core.problems import problems
 from loyalty.core.web import Session, answer
 from loyalty.enrolment import service as enrolment
@@ -23,7 +24,7 @@ from loyalty.referrals import service as referrals
 async def enrol(
     data: JSONBody[EnrolmentIn], caller: Caller, call: Call, session: Session, now: Now, state: State
 ) -> Response[EnrolmentOut]:
-    """Enrol a customer: wallet, referral code, and attribution to whoever referred them."""
+    """Enrol a customer: wallet, referral code, attribution to whoever referred them, sign-up points."""
     program_id = caller.program.id
     done = await enrolment.enrol(
         session,
@@ -41,4 +42,6 @@ async def enrol(
     standing = await members.standing(session, program_id=program_id, member_id=done.resource_id)
     code = await referrals.first_code(session, program_id=program_id, member_id=done.resource_id)
     referral, touches = await attributing.outcome(session, program_id=program_id, referee_id=done.resource_id)
-    return answer(enrolment_out(standing, code=code, referral=referral, touches=touches), done)
+    earned = await activities.sign_up_points(session, program_id=program_id, member_id=done.resource_id)
+    shown = enrolment_out(standing, code=code, referral=referral, touches=touches, points_earned=earned)
+    return answer(shown, done)

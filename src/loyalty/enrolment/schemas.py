@@ -31,17 +31,18 @@ class EnrolmentIn(Personal, CrossChecked):
 
 
 class EnrolmentOut(msgspec.Struct):
-    """A new member: their ids, when they joined, their own code, and who brought them."""
+    """A new member: their ids, when they joined, their own code, who brought them, and what signing up earned."""
 
     id: str
     customer_id: str
     enrolled_at: str
     referral_code: str
     attribution: AttributionOut
+    points_earned: int
 
 
 def enrolment_out(
-    standing: Standing, *, code: str, referral: Referral | None, touches: list[ReferralTouch]
+    standing: Standing, *, code: str, referral: Referral | None, touches: list[ReferralTouch], points_earned: int
 ) -> EnrolmentOut:
     return EnrolmentOut(
         id=ids.public("mem", standing.id),
@@ -49,4 +50,5 @@ def enrolment_out(
         enrolled_at=rfc3339(standing.enrolled_at),
         referral_code=code,
         attribution=attribution_out(referral, touches),
+        points_earned=points_earned,
     )

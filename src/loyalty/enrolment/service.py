@@ -3,6 +3,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.activities import service as activities
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
@@ -33,9 +34,10 @@ async def enrol(
     keyring: Keyring,
     now: datetime,
 ) -> Claim:
-    """Make a customer a member, once: identity, wallet, own code, attribution. The claim's resource is the member.
+    """Make a customer a member, once: identity, wallet, own code, attribution, and what signing up earns.
 
-    `order` is the storefront's id of the order at whose checkout they join, which may come afterwards.
+    The claim's resource is the member. `order` is the storefront's id of the order at whose checkout they join, which
+    may come afterwards.
     """
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
@@ -62,6 +64,7 @@ async def enrol(
         program_id=program.id,
         events=[Event("member.enrolled", member_id, occurred_at=now, recorded_at=now, member_id=member_id)],
     )
+    await activities.sign_up(session, program=program, member_id=member_id, now=now)
     return Claim(claim.call, member_id, claim.status, replayed=False)
 
 

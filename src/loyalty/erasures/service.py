@@ -3,6 +3,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.activities import service as activities
 from loyalty.members import erasing as members
 from loyalty.orders import service as orders
 from loyalty.redemptions import service as redemptions
@@ -14,4 +15,5 @@ async def erase(
     """Forget who a member was, once; entries, orders and redemptions stay without a name. Raises MemberNotFound."""
     if await members.erase(session, program_id=program_id, member_id=member_id, reason=reason, actor=actor, now=now):
         await orders.forget(session, program_id=program_id, customer_id=member_id)
+        await activities.forget(session, program_id=program_id, member_id=member_id)
         await redemptions.forget(session, program_id=program_id, member_id=member_id)

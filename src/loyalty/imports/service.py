@@ -6,7 +6,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout.rules import starts_at
+from loyalty.activities import counting
+from loyalty.activities import service as activities
+from loyalty.activities.rules import SIGNED_UP, Paid, signing_up
 from loyalty.core import ids
 from loyalty.core.errors import Fault
 from loyalty.earning import limiting
@@ -79,6 +81,7 @@ class _Writes:
 
     bindings: list[Binding] = field(default_factory=list)
     counts: list[tuple[Count, dict[UUID, UUID]]] = field(default_factory=list)
+    activities: list[Paid] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     settlement: Settlement = field(default_factory=Settlement)
 
@@ -104,7 +107,7 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
     for record in fresh:
         book.now = record.at
         if isinstance(record, Enrolment):
-            _enrol(known, writes, record)
+            _enrol(known, writes, book, record)
         else:
             _count(known, writes, book, placed[record.external_id])
     await _write(session, known, book, writes)
@@ -170,6 +173,10 @@ async def _know(
         for order in placed
         if order.customer_id is not None and order.customer_id in standings
     }
+    if any(version.terms.activity == SIGNED_UP for version in rule_set.versions):
+        occasions |= {
+            (member_id, standings[member_id].enrolled_at.astimezone(program.rules.zone).date()) for member_id in joined
+        }
     return _Known(
         program=program,
         customers=customers,
@@ -198,8 +205,8 @@ def _wallets(known: _Known) -> set[WalletKey]:
     return keys.union(*(waiting.wallets(known.program.id) for waiting in known.waiting.values()))
 
 
-def _enrol(known: _Known, writes: _Writes, record: Enrolment) -> None:
-    """Attribute a new member; the identity itself is written already."""
+def _enrol(known: _Known, writes: _Writes, book: Book, record: Enrolment) -> None:
+    """Attribute a new member, and let signing up earn; the identity itself is written already."""
     member_id = known.customers[record.external_customer_id]
     if member_id not in known.joined:
         return
@@ -207,6 +214,7 @@ def _enrol(known: _Known, writes: _Writes, record: Enrolment) -> None:
     writes.events.append(
         Event("member.enrolled", member_id, occurred_at=record.at, recorded_at=record.at, member_id=member_id)
     )
+    writes.activities.append(_sign_up(known, book, member_id, at=record.at))
     if record.referred_by is None:
         return
     binding = Binding.decide(
@@ -219,6 +227,18 @@ def _enrol(known: _Known, writes: _Writes, record: Enrolment) -> None:
     writes.bindings.append(binding)
     if binding.waiting is not None:
         known.waiting[member_id] = binding.waiting
+
+
+def _sign_up(known: _Known, book: Book, member_id: UUID, *, at: datetime) -> Paid:
+    judged = counting.judge(
+        known.rule_set,
+        signing_up(member_id, at=at),
+        zone=known.program.rules.zone,
+        attributes=known.attributes.get(member_id, {}),
+        tally=known.tally,
+    )
+    book.catch_up(judged.wallets(known.program.id))
+    return counting.pay(book, judged, program_id=known.program.id)
 
 
 def _claim(known: _Known, record: Enrolment) -> Claim:
@@ -310,7 +330,7 @@ def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID:
         kind=EntryKind.EARN,
         source=Source(SourceKind.ORDER, order.id),
         occurred_at=order.placed_at,
-        activates_at=starts_at(book.rules, paid_at=order.placed_at),
+        activates_at=book.rules.starts_at(order.placed_at),
     ).id
 
 
@@ -339,3 +359,4 @@ async def _write(session: AsyncSession, known: _Known, book: Book, writes: _Writ
     await earning.record(session, program_id=program_id, counts=writes.counts)
     await writes.settlement.write(session, program_id=program_id)
     await outbox.tell(session, program_id=program_id, events=writes.events)
+    await activities.record_many(session, program_id=program_id, paid=writes.activities)

@@ -58,12 +58,6 @@ async def merge(
     await outbox.tell(session, program_id=program_id, events=[event])
 
 
-async def standing_for(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> UUID:
-    """Return who stands for a customer now: the one they were merged into, or themselves."""
-    found = await customer_queries.find_merged(session, program_id=program_id, customer_ids=[customer_id])
-    return found.get(customer_id, customer_id)
-
-
 async def refuse_merged(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> None:
     """Lock customers, so that no merge comes between; raises MemberAlreadyMerged for those merged into another."""
     await customer_queries.lock_customers(session, program_id=program_id, customer_ids=member_ids)
@@ -71,7 +65,21 @@ async def refuse_merged(session: AsyncSession, *, program_id: UUID, member_ids: 
         raise MemberAlreadyMerged
 
 
-async def refuse_just_merged(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> None:
-    """Refuse for the moment a customer who was merged while their lock was waited for. Raises MergedJustNow."""
-    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=[customer_id]):
+async def find_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> UUID:
+    """Return who stands for a customer as things are: the one they were merged into, or themselves."""
+    found = await customer_queries.find_merged(session, program_id=program_id, customer_ids=[customer_id])
+    return found.get(customer_id, customer_id)
+
+
+async def lock_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> UUID | None:
+    """Lock who stands for a customer now: the one they were merged into, or themselves; None if there is nobody.
+
+    Raises MergedJustNow for who was merged while their lock was waited for.
+    """
+    heir = await find_heir(session, program_id=program_id, customer_id=customer_id)
+    # Nobody else is locked, since merges lock customers in order of id.
+    if not await customer_queries.lock_customers(session, program_id=program_id, customer_ids=[heir]):
+        return None
+    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=[heir]):
         raise MergedJustNow
+    return heir

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.activities import service as activities
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.earning import limiting
@@ -48,6 +49,7 @@ async def merge(
     pair = {"giver": giver, "receiver": receiver}
     await members.merge(session, program_id=program.id, **pair, reason=reason, actor=actor, now=now)
     await orders.hand_over(session, program_id=program.id, buyer=giver, becomes=receiver)
+    await activities.hand_over(session, program_id=program.id, **pair)
     await referrals.merge(session, program_id=program.id, **pair, now=now)
     await limiting.hand_over(session, program_id=program.id, **pair)
     stands_for = Source(SourceKind.MERGE, claim.resource_id)

@@ -8,6 +8,7 @@ from loyalty.outbox.models import Event
 _SUBJECTS = {
     "member": "mem",
     "order": "ord",
+    "activity": "act",
     "redemption": "red",
     "referral": "ref",
     "points": "ent",

@@ -60,6 +60,7 @@ class SourceKind(StrEnum):
     """What an entry stands for: the prefix of its public id."""
 
     ORDER = "ord"
+    ACTIVITY = "act"
     RETURN = "ret"
     REFERRAL = "ref"
     REDEMPTION = "red"

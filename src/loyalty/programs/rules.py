@@ -57,6 +57,10 @@ class ProgramRules:
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
+    def starts_at(self, paid_at: datetime) -> datetime | None:
+        """Return when points that were earned or paid for then become spendable, be it past; null without a delay."""
+        return self.activation.starts_at(paid_at, self.zone) if self.activation.kind is ActivationKind.DELAY else None
+
 
 @dataclass(frozen=True)
 class Program:

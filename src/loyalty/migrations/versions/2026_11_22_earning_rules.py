@@ -37,6 +37,7 @@ def upgrade() -> None:
     )
     op.alter_column(_VERSIONS, "number", nullable=False)
     op.alter_column(_VERSIONS, "active_from", nullable=True)
+    op.add_column(_VERSIONS, sa.Column("ends", sa.Boolean(), server_default="false", nullable=False))
     op.drop_constraint(op.f("ck_earning_rule_versions_kind_known"), _VERSIONS, type_="check")
     op.create_check_constraint(op.f("ck_earning_rule_versions_kind_known"), _VERSIONS, _KINDS)
     op.create_check_constraint(
@@ -116,4 +117,5 @@ def downgrade() -> None:
     op.drop_constraint(op.f("ck_earning_rule_versions_kind_known"), _VERSIONS, type_="check")
     op.create_check_constraint(op.f("ck_earning_rule_versions_kind_known"), _VERSIONS, "kind IN ('points_per_amount')")
     op.alter_column(_VERSIONS, "active_from", nullable=False)
+    op.drop_column(_VERSIONS, "ends")
     op.drop_column(_VERSIONS, "number")

@@ -1,0 +1,132 @@
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.activities import models
+from loyalty.activities.errors import ActivityNotFound
+from loyalty.activities.rules import Judged, NewActivity, Paid
+from loyalty.core.db import Row, insert_rows
+
+
+async def insert_activity(session: AsyncSession, did: NewActivity, *, program_id: UUID) -> bool:
+    """Record an activity; False if its type and external id are there already (a parallel one is waited for)."""
+    added = await session.execute(
+        insert(Row.metadata.tables[models.Activity.__tablename__])
+        .values(_row(did, program_id))
+        .on_conflict_do_nothing(index_elements=["program_id", "type", "external_id"])
+        .returning(models.Activity.id)
+    )
+    return added.first() is not None
+
+
+async def insert_activities(session: AsyncSession, judged: Sequence[Judged], *, program_id: UUID) -> None:
+    """Record activities known to be new, with how they were judged where any rule did."""
+    rows = [_row(own.did, program_id) | (_judgement(own) if own.verdicts else {}) for own in judged]
+    await insert_rows(session, models.Activity, rows)
+
+
+async def set_judgement(session: AsyncSession, judged: Judged, *, program_id: UUID) -> None:
+    """Say by what an activity was judged."""
+    own = models.Activity
+    await session.execute(
+        update(own).where(own.program_id == program_id, own.id == judged.did.id).values(_judgement(judged))
+    )
+
+
+async def insert_awards(session: AsyncSession, paid: Sequence[Paid], *, program_id: UUID) -> None:
+    rows = [
+        {
+            "program_id": program_id,
+            "activity_id": each.judged.did.id,
+            "rule_id": own.rule.rule_id,
+            "rule_version": own.rule.version,
+            "unit": own.rule.terms.unit,
+            "points": own.points,
+            "entry_id": each.entries[own.rule.rule_id],
+        }
+        for each in paid
+        for own in each.judged.counting
+    ]
+    await insert_rows(session, models.ActivityAward, rows)
+
+
+async def get_activity(session: AsyncSession, *, program_id: UUID, activity_id: UUID) -> models.Activity:
+    own = models.Activity
+    found = await session.execute(
+        select(own).where(own.program_id == program_id, own.id == activity_id),
+        execution_options={"populate_existing": True},
+    )
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise ActivityNotFound
+    return row
+
+
+async def get_recorded(session: AsyncSession, *, program_id: UUID, type_: str, external_id: str) -> models.Activity:
+    """Return the activity of this type and external id."""
+    own = models.Activity
+    found = await session.execute(
+        select(own).where(own.program_id == program_id, own.type == type_, own.external_id == external_id)
+    )
+    return found.scalar_one()
+
+
+async def list_activities(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID | None, before: UUID | None, limit: int
+) -> list[models.Activity]:
+    """Return activities, the last recorded first."""
+    own = models.Activity
+    query = select(own).where(own.program_id == program_id)
+    if member_id is not None:
+        query = query.where(own.member_id == member_id)
+    if before is not None:
+        query = query.where(own.id < before)
+    return list((await session.execute(query.order_by(own.id.desc()).limit(limit))).scalars())
+
+
+async def list_awards(
+    session: AsyncSession, *, program_id: UUID, activity_ids: Collection[UUID]
+) -> list[models.ActivityAward]:
+    own = models.ActivityAward
+    found = await session.execute(
+        select(own)
+        .where(own.program_id == program_id, own.activity_id.in_(list(activity_ids)))
+        .order_by(own.activity_id, own.rule_id)
+    )
+    return list(found.scalars())
+
+
+async def sum_points(session: AsyncSession, *, program_id: UUID, type_: str, external_id: str) -> int:
+    """Return how many points the activity of this type and external id earned; 0 if there is none."""
+    own, award = models.Activity, models.ActivityAward
+    found = await session.execute(
+        select(func.coalesce(func.sum(award.points), 0))
+        .join(own, (own.program_id == award.program_id) & (own.id == award.activity_id))
+        .where(own.program_id == program_id, own.type == type_, own.external_id == external_id)
+    )
+    return int(found.scalar_one())
+
+
+async def set_member(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    own = models.Activity
+    await session.execute(
+        update(own).where(own.program_id == program_id, own.member_id == giver).values(member_id=receiver)
+    )
+
+
+async def clear_notes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
+    own = models.Activity
+    await session.execute(update(own).where(own.program_id == program_id, own.member_id == member_id).values(notes={}))
+
+
+def _row(did: NewActivity, program_id: UUID) -> dict[str, Any]:
+    return {"program_id": program_id, **asdict(did), "rule_set": None, "facts": {}}
+
+
+def _judgement(judged: Judged) -> dict[str, Any]:
+    return {"rule_set": judged.rule_set, "facts": judged.facts}
