@@ -216,7 +216,8 @@ async def get(session: AsyncSession, *, program_id: UUID, rule_id: UUID) -> Rule
 async def rule_set(session: AsyncSession, *, program_id: UUID, until: int | None = None) -> RuleSet:
     """Return every version of every rule that is no draft; those until the one of a number, where that is given."""
     rows = await queries.list_versions(session, program_id=program_id)
-    rows = [row for row in rows if until is None or row.number <= until]
+    # A draft's number is given again when it begins, so it is not yet one that anything was counted under.
+    rows = [row for row in rows if row.active_from is not None and (until is None or row.number <= until)]
     versions = [version for row in rows if (version := queries.as_rule_version(row)) is not None]
     return RuleSet(max((row.number for row in rows), default=0), versions)
 
