@@ -7,7 +7,19 @@ from pydantic import Discriminator, Field, Tag
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.core.fields import Body, CrossChecked, Currency, FieldFault, Instant, Label, Name, Positive, Unit, text
+from loyalty.core.fields import (
+    Body,
+    CrossChecked,
+    Currency,
+    FieldFault,
+    Flag,
+    Instant,
+    Label,
+    Name,
+    Positive,
+    Unit,
+    text,
+)
 from loyalty.earning.models import EarningRuleVersion
 from loyalty.earning.service import Rule
 from loyalty.earning.terms import (
@@ -22,7 +34,8 @@ from loyalty.earning.terms import (
 _MOST_NAMES = 500
 Sku = Annotated[str, text(longest=64)]
 Minor = Annotated[dict[Currency, Positive], Field(min_length=1, max_length=20)]
-TimeOfDay = Annotated[str, text(longest=5, pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+MinuteOfDay = Annotated[str, text(longest=5, pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+EndOfSpan = Annotated[str, text(longest=5, pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 ActivityType = Annotated[str, text(longest=64, pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -40,8 +53,8 @@ class WindowIn(CrossChecked):
     weekdays: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(max_length=7)] = Field(
         default_factory=list
     )
-    from_: Annotated[TimeOfDay, Field(alias="from")] = "00:00"
-    until: TimeOfDay = "24:00"
+    from_: Annotated[MinuteOfDay, Field(alias="from")] = "00:00"
+    until: EndOfSpan = "24:00"
 
     @classmethod
     def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
@@ -161,7 +174,7 @@ class PointsPerActivityIn(_TermsIn):
 
 def _kind(value: Any) -> str | None:
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-    return f"<{kind}>" if kind in set(RuleKind) else None
+    return f"<{kind}>" if isinstance(kind, str) and kind in set(RuleKind) else None
 
 
 # The tags stand in angle brackets, as no field does, so that a fault's pointer can leave them out.
@@ -179,7 +192,7 @@ class RuleVersionIn(CrossChecked):
     """Terms and when they hold; from now on unless given, and not yet where it is a draft."""
 
     terms: TermsIn
-    draft: bool = False
+    draft: Flag = False
     active_from: Instant | None = None
     active_until: Instant | None = None
 
