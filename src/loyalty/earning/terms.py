@@ -27,8 +27,8 @@ class Rounding(StrEnum):
 class Combination(StrEnum):
     """How a rule goes with others of its unit.
 
-    `stack` adds up. Of all `best` ones the one that gives most counts. Where an `exclusive` one counts, no rule of
-    lower priority does.
+    `stack` adds up. Of all `best` ones the one that gives most counts. Where an `exclusive` one counts, no rule that
+    ranks below it does: by priority, and of equal ones the older. An exclusive multiplier holds back multipliers only.
     """
 
     STACK = "stack"
