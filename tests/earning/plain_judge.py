@@ -85,7 +85,7 @@ def covers(window: Window, local: datetime) -> bool:
 
 
 def _say(rule: RuleVersion, purchase: Purchase, moment: Moment, given: Sequence[Said]) -> Said:
-    chosen = [index for index, line in enumerate(purchase.lines) if _is_chosen(line, rule)]
+    chosen = [index for index, line in enumerate(purchase.lines) if _is_chosen(line, rule, moment.base)]
     base = sum((_worth(purchase.lines[index], moment.base) for index in chosen), 0)
     reasons = _against(rule, purchase, moment, bool(chosen), base)
     nothing = [0] * len(purchase.lines)
@@ -137,10 +137,12 @@ def _against(rule: RuleVersion, purchase: Purchase, moment: Moment, any_chosen: 
     return {reason for reason, is_met in met.items() if not is_met}
 
 
-def _is_chosen(line: Line, rule: RuleVersion) -> bool:
+def _is_chosen(line: Line, rule: RuleVersion, base: EarningBase) -> bool:
+    kinds = {LineKind.PRODUCT: True, LineKind.GIFT_CARD: base.gift_cards, LineKind.SHIPPING: base.shipping}
     include, exclude = rule.terms.conditions.include, rule.terms.conditions.exclude
     asks_nothing = not (include.skus or include.categories or include.brands)
-    return line.quantity > 0 and (asks_nothing or _names(include, line)) and not _names(exclude, line)
+    is_there = line.quantity > 0 or line.total_minor > 0
+    return kinds[line.kind] and is_there and (asks_nothing or _names(include, line)) and not _names(exclude, line)
 
 
 def _names(goods: Goods, line: Line) -> bool:

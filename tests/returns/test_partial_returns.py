@@ -144,5 +144,7 @@ def test_what_another_rule_gives_instead_stays() -> None:
 
 def test_what_is_left_of_a_line_is_as_if_only_that_had_been_bought() -> None:
     bought = BoughtLine(1, Line("hat", 3, 900, discount_minor=301, tax_minor=144, points_minor=99), 1, 300)
-    assert bought.remaining() == Line("hat", 2, 600, discount_minor=200, tax_minor=96, points_minor=66)
-    assert replace(bought, returned_minor=900).remaining() == Line("hat", 0, 0)
+    assert bought.remaining() == Line("hat", 2, 600, discount_minor=200, tax_minor=96, points_minor=99)
+    assert replace(bought, returned_minor=900).remaining() == Line("hat", 0, 0, points_minor=99)
+    given_away = BoughtLine(1, Line("hat", 4, 0, discount_minor=400), 3, 0)
+    assert given_away.remaining() == Line("hat", 1, 0, discount_minor=100)

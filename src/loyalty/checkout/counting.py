@@ -42,7 +42,7 @@ async def count(
     What it earns waits as pending until it is paid. Locks the referral, then what limits rules, then wallets.
     """
     waiting = None
-    if order.paid:
+    if order.paid and order.total_minor > 0:
         waiting = await lock_waiting(session, program_id=program.id, order_id=order.id, customer_id=order.customer_id)
     completed = waiting if waiting is not None and completes(waiting, order, order.total_minor) else None
     counted = await judge(session, program=program, order=order, limits=limiting.lock)

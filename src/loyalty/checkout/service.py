@@ -38,6 +38,8 @@ from loyalty.tenders import service as tenders
 
 GUEST_EMAIL: Final = "loyalty:order-email"
 _EXISTED: Final = 200
+_MADE: Final = {EntryKind.EARN, EntryKind.SPEND, EntryKind.CAPTURE}
+"""What an order does to its buyer's wallet at once, whosever that has become by a merge."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> Vi
         lines,
         await earning.awards(session, program_id=program.id, order_id=order_id),
         await _trace(session, program=program, order=order, lines=lines),
-        [entry for entry in entries if entry.member_id == order.customer_id or entry.kind == EntryKind.EARN],
+        [entry for entry in entries if entry.member_id == order.customer_id or entry.kind in _MADE],
         await rewarding.qualified_by(session, program_id=program.id, order_id=order_id),
         await tenders.find(session, program_id=program.id, order_id=order_id),
         await rewards.discounts(session, program_id=program.id, order_id=order_id),

@@ -50,7 +50,8 @@ class Moment:
     """The facts of the moment that rules ask for. `local` is the instant in the program's zone.
 
     `order_number` counts the customer's orders from 1; `allowed` is what the rules with limits may still give; `base`
-    is the program's word on what of a line counts.
+    is the program's word on what of a line counts. `barred` are the rules that asked for other attributes, where the
+    moment has passed and these are not kept: they are personal.
     """
 
     local: datetime
@@ -58,6 +59,14 @@ class Moment:
     attributes: Mapping[str, str] = field(default_factory=dict)
     order_number: int | None = None
     allowed: Mapping[UUID, Allowance] = field(default_factory=dict)
+    barred: frozenset[UUID] | None = None
+
+    def bars(self, rule: RuleVersion) -> bool:
+        """Tell whether a rule asks for attributes that the member has not."""
+        if self.barred is not None:
+            return rule.rule_id in self.barred
+        asked = rule.terms.conditions.attributes.items()
+        return any(self.attributes.get(name) not in values for name, values in asked)
 
 
 class Bought(Protocol):
@@ -114,9 +123,8 @@ class Verdict:
 
 def write_facts(rules: Iterable[RuleVersion], moment: Moment) -> dict[str, Any]:
     """Write down the facts that rules asked for, so that a return counts by those of the order."""
-    asked = {name for rule in rules for name in rule.terms.conditions.attributes}
     facts = {
-        "attributes": {name: moment.attributes[name] for name in sorted(asked & moment.attributes.keys())},
+        "barred": [str(rule.rule_id) for rule in rules if moment.bars(rule)],
         "order_number": moment.order_number,
         "base": {} if moment.base == _TOTALS else asdict(moment.base),
         "allowed": {str(rule_id): [own.member, own.budget] for rule_id, own in moment.allowed.items()},
@@ -128,7 +136,7 @@ def read_facts(facts: Mapping[str, Any], *, local: datetime) -> Moment:
     return Moment(
         local,
         base=EarningBase(**facts.get("base", {})),
-        attributes=facts.get("attributes", {}),
+        barred=frozenset(UUID(rule_id) for rule_id in facts.get("barred", ())),
         order_number=facts.get("order_number"),
         allowed={UUID(rule_id): Allowance(*own) for rule_id, own in facts.get("allowed", {}).items()},
     )
@@ -161,7 +169,7 @@ def judge_activity(rules: Iterable[RuleVersion], *, activity: str, moment: Momen
     )
     verdicts = []
     for rule in ranked:
-        unmet = _unmet_then(rule.terms.conditions, moment)
+        unmet = _unmet_then(rule, moment)
         gives = rule.terms.gives
         points = gives.points if isinstance(gives, PointsPerActivity) else 0
         verdicts.append(Verdict(rule, unmet) if unmet else _limited(Verdict(rule, Outcome.COUNTED), points, moment))
@@ -170,9 +178,7 @@ def judge_activity(rules: Iterable[RuleVersion], *, activity: str, moment: Momen
 
 def base_of(line: Line, policy: EarningBase) -> int:
     """Return what of a line counts towards points, in minor units."""
-    if line.kind is LineKind.GIFT_CARD and not policy.gift_cards:
-        return 0
-    if line.kind is LineKind.SHIPPING and not policy.shipping:
+    if not _counts(line, policy):
         return 0
     amount = line.total_minor
     amount += line.discount_minor if policy.before_discounts else 0
@@ -181,13 +187,27 @@ def base_of(line: Line, policy: EarningBase) -> int:
     return max(0, amount)
 
 
+def _counts(line: Line, policy: EarningBase) -> bool:
+    match line.kind:
+        case LineKind.PRODUCT:
+            return True
+        case LineKind.GIFT_CARD:
+            return policy.gift_cards
+        case LineKind.SHIPPING:
+            return policy.shipping
+
+
 class _Basket:
     """The lines of a purchase, to be chosen from by what they are."""
 
     def __init__(self, purchase: Purchase, base: EarningBase) -> None:
         self.lines = purchase.lines
         self.bases = [base_of(line, base) for line in self.lines]
-        self._all = [index for index, line in enumerate(self.lines) if line.quantity or line.total_minor]
+        self._all = [
+            index
+            for index, line in enumerate(self.lines)
+            if _counts(line, base) and (line.quantity or line.total_minor)
+        ]
         self._named: dict[str, dict[str | None, set[int]]] = {"skus": {}, "categories": {}, "brands": {}}
         for index in self._all:
             line = self.lines[index]
@@ -213,7 +233,7 @@ def _judge(
     rule: RuleVersion, purchase: Purchase, moment: Moment, basket: _Basket, gave: Mapping[str, Sequence[int]]
 ) -> Verdict:
     terms, conditions = rule.terms, rule.terms.conditions
-    if unmet := _unmet_there(conditions, purchase) or _unmet_then(conditions, moment):
+    if unmet := _unmet_there(conditions, purchase) or _unmet_then(rule, moment):
         return Verdict(rule, unmet)
     if isinstance(terms.gives, PointsPerAmount) and purchase.currency not in terms.gives.step_minor:
         return Verdict(rule, Outcome.OTHER_CURRENCY)
@@ -247,10 +267,11 @@ def _unmet_there(conditions: Conditions, purchase: Purchase) -> Outcome | None:
     return None
 
 
-def _unmet_then(conditions: Conditions, moment: Moment) -> Outcome | None:
+def _unmet_then(rule: RuleVersion, moment: Moment) -> Outcome | None:
+    conditions = rule.terms.conditions
     if conditions.windows and not any(window.covers(moment.local) for window in conditions.windows):
         return Outcome.OUTSIDE_WINDOW
-    if any(moment.attributes.get(name) not in values for name, values in conditions.attributes.items()):
+    if moment.bars(rule):
         return Outcome.OTHER_ATTRIBUTE
     if conditions.count_orders and not _is_counted(conditions, moment.order_number):
         return Outcome.OTHER_ORDER_NUMBER

@@ -1,7 +1,8 @@
 """The SQL of limits: how much rules have given members within periods, and out of budgets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, func, literal, select, tuple_, update
@@ -10,27 +11,31 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import models
 
+_MOST_AT_ONCE: Final = 2_000
+"""A statement takes at most 32,767 parameters."""
+
 UsageKey = tuple[UUID, UUID, date]
 """Rule, member, and the first day of the period."""
 
 
 async def lock_usage(session: AsyncSession, keys: Iterable[UsageKey], *, program_id: UUID) -> dict[UsageKey, int]:
     """Lock how much these rules have given these members, opening what is not there, in one order."""
-    own, named = models.EarningUsage, sorted(keys)
-    if not named:
-        return {}
-    rows = [
-        {"program_id": program_id, "rule_id": rule_id, "member_id": member_id, "period_on": period_on, "points": 0}
-        for rule_id, member_id, period_on in named
-    ]
-    await session.execute(insert(own).values(rows).on_conflict_do_nothing())
-    found = await session.execute(
-        select(own.rule_id, own.member_id, own.period_on, own.points)
-        .where(own.program_id == program_id, tuple_(own.rule_id, own.member_id, own.period_on).in_(named))
-        .order_by(own.rule_id, own.member_id, own.period_on)
-        .with_for_update()
-    )
-    return {(row[0], row[1], row[2]): row[3] for row in found}
+    own = models.EarningUsage
+    used: dict[UsageKey, int] = {}
+    for named in _batched(sorted(keys)):
+        rows = [
+            {"program_id": program_id, "rule_id": rule_id, "member_id": member_id, "period_on": period_on, "points": 0}
+            for rule_id, member_id, period_on in named
+        ]
+        await session.execute(insert(own).values(rows).on_conflict_do_nothing())
+        found = await session.execute(
+            select(own.rule_id, own.member_id, own.period_on, own.points)
+            .where(own.program_id == program_id, tuple_(own.rule_id, own.member_id, own.period_on).in_(named))
+            .order_by(own.rule_id, own.member_id, own.period_on)
+            .with_for_update()
+        )
+        used |= {(row[0], row[1], row[2]): row[3] for row in found}
+    return used
 
 
 async def lock_budgets(session: AsyncSession, rule_ids: Iterable[UUID], *, program_id: UUID) -> dict[UUID, int]:
@@ -110,3 +115,8 @@ async def hand_over_usage(session: AsyncSession, *, program_id: UUID, giver: UUI
         )
     )
     await session.execute(delete(own).where(own.program_id == program_id, own.member_id == giver))
+
+
+def _batched(keys: Sequence[UsageKey]) -> Iterator[Sequence[UsageKey]]:
+    for start in range(0, len(keys), _MOST_AT_ONCE):
+        yield keys[start : start + _MOST_AT_ONCE]

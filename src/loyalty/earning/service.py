@@ -1,13 +1,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.earning import models, queries
+from loyalty.earning import limiting, models, queries
 from loyalty.earning.errors import (
     EarningRuleHasNoDraft,
     EarningRuleNotInForce,
@@ -64,6 +64,16 @@ class Count:
     @property
     def awards(self) -> list[Award]:
         return [own.award() for own in self.verdicts if own.counts]
+
+
+@dataclass(frozen=True)
+class Regained:
+    """What limits an order's rules, locked, to be given back what its return takes."""
+
+    tally: Tally
+    rules: list[RuleVersion]
+    member_id: UUID
+    day: date
 
 
 async def create(
@@ -289,28 +299,26 @@ async def _tell(session: AsyncSession, *, program_id: UUID, rule_id: UUID, what:
 
 async def recount(
     session: AsyncSession, *, program_id: UUID, order_id: UUID, buyer: UUID, purchase: Purchase, zone: ZoneInfo
-) -> list[Excess]:
-    """Count an order again by what it was counted by, with other lines; its limits regain what it no longer earns.
+) -> tuple[list[Excess], Regained]:
+    """Count an order again by what it was counted by, with other lines.
 
-    Returns per rule how many points it still has above that count; a rule that owes nothing is left out. Locks limits,
-    and so comes before wallets.
+    Returns per rule how many points it still has above that count; a rule that owes nothing is left out. With it comes
+    what its limits are to regain once points are taken back. Locks limits, and so comes before wallets.
     """
     given = await queries.list_awards(session, program_id=program_id, order_id=order_id)
     reversed_ = await queries.list_reversals(session, program_id=program_id, order_id=order_id)
     known = await _count_of(session, program_id=program_id, order_id=order_id, given=given, zone=zone)
     if known is None:
-        return []
+        return [], Regained(Tally(program_id), [], buyer, date.min)
     rules, moment = known
+    day = moment.local.date()
+    tally = await limiting.lock(session, program_id=program_id, rules=rules, occasions=[(buyer, day)])
     verdicts = judge_order(rules, purchase=purchase, moment=moment)
     excess = find_excess(
         [Given(row.rule_id, row.rule_version, row.unit, row.points - _gone(reversed_, row.rule_id)) for row in given],
         due={(own.rule.rule_id, own.rule.terms.unit): own.points for own in verdicts if own.counts},
     )
-    tally = Tally(program_id)
-    back = {own.rule_id: -own.points for own in excess}
-    tally.count(rules, member_id=buyer, day=moment.local.date(), points=back)
-    await tally.write(session)
-    return excess
+    return excess, Regained(tally, rules, buyer, day)
 
 
 async def trace(
@@ -329,8 +337,12 @@ async def record_reversals(
     order_id: UUID,
     return_id: UUID,
     reversals: Sequence[tuple[Excess, Reversal]],
+    regained: Regained,
 ) -> None:
-    """Record what a return took back of each rule's points."""
+    """Record what a return took back of each rule's points; limits regain just that, and not what was let go."""
+    back = {excess.rule_id: -(own.pending + own.taken + own.lapsed + own.owed) for excess, own in reversals}
+    regained.tally.count(regained.rules, member_id=regained.member_id, day=regained.day, points=back)
+    await regained.tally.write(session)
     rows = [
         {
             "program_id": program_id,

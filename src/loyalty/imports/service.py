@@ -20,6 +20,7 @@ from loyalty.earning.service import Count, RuleSet
 from loyalty.imports import rules
 from loyalty.imports.errors import ImportRefused
 from loyalty.imports.rules import Enrolment, Order, Record
+from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.rules import Standing
 from loyalty.orders import service as orders
@@ -133,8 +134,8 @@ async def _identify(
     named = seen.keys() | {
         record.referred_by for record in records if isinstance(record, Enrolment) and record.referred_by
     }
-    customers = await members.ensure_customers(session, program_id=program_id, named=named, seen=seen)
-    await members.lock_customers(session, program_id=program_id, customer_ids=list(customers.values()))
+    known = await members.ensure_customers(session, program_id=program_id, named=named, seen=seen)
+    customers = await merging.lock_heirs(session, program_id=program_id, customers=known)
     standings = await members.standings(session, program_id=program_id, member_ids=customers.values())
     joining = {
         customers[record.external_customer_id]: record

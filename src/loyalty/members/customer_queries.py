@@ -90,3 +90,9 @@ async def delete_personal(session: AsyncSession, *, program_id: UUID, customer_i
     """Delete a customer's identifiers, former ones included, and profile."""
     for table in (models.Identifier, models.Profile):
         await session.execute(delete(table).where(table.program_id == program_id, table.customer_id == customer_id))
+
+
+async def has_customer(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
+    own = models.Customer
+    found = await session.execute(select(own.id).where(own.program_id == program_id, own.id == customer_id))
+    return found.first() is not None

@@ -1,6 +1,6 @@
 """Two memberships of one person become one: who is known by what, and who points to whom."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -69,6 +69,17 @@ async def find_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUI
     """Return who stands for a customer as things are: the one they were merged into, or themselves."""
     found = await customer_queries.find_merged(session, program_id=program_id, customer_ids=[customer_id])
     return found.get(customer_id, customer_id)
+
+
+async def lock_heirs(session: AsyncSession, *, program_id: UUID, customers: Mapping[str, UUID]) -> dict[str, UUID]:
+    """Lock who stands for these customers now, and return them by the same names. Raises MergedJustNow."""
+    ids = list(customers.values())
+    merged = await customer_queries.find_merged(session, program_id=program_id, customer_ids=ids)
+    heirs = {name: merged.get(customer_id, customer_id) for name, customer_id in customers.items()}
+    await customer_queries.lock_customers(session, program_id=program_id, customer_ids=list(heirs.values()))
+    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=list(heirs.values())):
+        raise MergedJustNow
+    return heirs
 
 
 async def lock_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> UUID | None:

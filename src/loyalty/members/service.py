@@ -140,6 +140,10 @@ async def standings(session: AsyncSession, *, program_id: UUID, member_ids: Coll
     return await queries.list_standings(session, program_id=program_id, member_ids=member_ids)
 
 
+async def is_customer(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
+    return await customer_queries.has_customer(session, program_id=program_id, customer_id=customer_id)
+
+
 async def attributes(
     session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
 ) -> dict[UUID, dict[str, str]]:

@@ -42,7 +42,8 @@ class BoughtLine:
         """
         whole, left = self.line.total_minor, self.minor_left
         if whole == 0:
-            return replace(self.line, quantity=self.quantity_left)
+            discount = self.line.discount_minor * self.quantity_left // self.line.quantity
+            return replace(self.line, quantity=self.quantity_left, discount_minor=discount)
         return replace(
             self.line,
             quantity=self.quantity_left if left else 0,

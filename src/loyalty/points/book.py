@@ -1,6 +1,6 @@
 """Wallets under lock, and everything decided about them that is still to be written."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -163,12 +163,21 @@ class Book(Calendar):
         return entry
 
     def reverse(
-        self, key: WalletKey, *, points: int, source: Source, occurred_at: datetime, earned_by: UUID, policy: Clawback
+        self,
+        key: WalletKey,
+        *,
+        points: int,
+        source: Source,
+        occurred_at: datetime,
+        earned_by: UUID,
+        policy: Clawback,
+        earned_in: Collection[WalletKey] = (),
     ) -> Reversal:
         """Take back points that a source had earned.
 
         First its own pending points; then by policy what is left of its own lots, what expired of them, and other free
-        points, first-expiring first; the rest is written off or owed. Held points are never touched.
+        points, first-expiring first; the rest is written off or owed. Held points are never touched. `earned_in` are
+        other wallets where it was earned before a merge, and may have expired.
         """
         own = self.lots.of_source(key, earned_by)
         pending = self._reverse_from(key, [lot for lot in own if lot.is_pending], points, source, occurred_at)
@@ -177,7 +186,7 @@ class Book(Calendar):
         left = points - pending
         begun = sorted(self._begun(key), key=lambda lot: lot.source.id != earned_by)
         own_free = sum(lot.free for lot in begun if lot.source.id == earned_by)
-        lapsed = self._reverse_lapsed(key, earned_by, max(0, left - own_free), source, occurred_at)
+        lapsed = self._reverse_lapsed({key, *earned_in}, earned_by, max(0, left - own_free), source, occurred_at)
         taken = self._reverse_from(key, begun, left - lapsed, source, occurred_at)
         rest = left - taken - lapsed
         if rest == 0:
@@ -259,19 +268,19 @@ class Book(Calendar):
         return taken
 
     def _reverse_lapsed(
-        self, key: WalletKey, earned_by: UUID, points: int, source: Source, occurred_at: datetime
+        self, keys: Collection[WalletKey], earned_by: UUID, points: int, source: Source, occurred_at: datetime
     ) -> int:
         """Turn at most `points` that expired of a source's lots into reversed ones; return how many."""
         left = points
         for lapse in list(self.lapses.values()):
             lot = self.lots.get(lapse.lot_id)
             part = min(left, lapse.points)
-            if part == 0 or lot.wallet != key or lot.source.id != earned_by:
+            if part == 0 or lot.wallet not in keys or lot.source.id != earned_by:
                 continue
             back = Movement(EntryKind.REINSTATE, Account.EXPIRED, Account.AVAILABLE, part)
-            reinstated = self._append(key, back, source, occurred_at, lapse.entry_id)
+            reinstated = self._append(lot.wallet, back, source, occurred_at, lapse.entry_id)
             out = Movement(EntryKind.REVERSE, Account.AVAILABLE, Account.REVERSED, part)
-            reversed_ = self._append(key, out, source, occurred_at)
+            reversed_ = self._append(lot.wallet, out, source, occurred_at)
             self.takes += [(reinstated.id, Take(lot.id, part)), (reversed_.id, Take(lot.id, -part))]
             self.lapses[lapse.entry_id] = replace(lapse, points=lapse.points - part)
             left -= part

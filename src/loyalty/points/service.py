@@ -278,6 +278,12 @@ async def sources_wallets(session: AsyncSession, *, program_id: UUID, source_id:
     return sorted({lot.wallet for lot in found})
 
 
+async def earned_in(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> set[WalletKey]:
+    """Return the wallets into which a source has earned; after a merge they may be other ones than its owner's."""
+    found = await queries.list_entries_of_source(session, program_id=program_id, source_id=source_id)
+    return {WalletKey(program_id, entry.member_id, entry.unit) for entry in found if entry.kind == EntryKind.EARN}
+
+
 async def activate_source(
     session: AsyncSession,
     book: Book,

@@ -11,6 +11,7 @@ from loyalty.earning import models as earning_models
 from loyalty.earning import service as earning
 from loyalty.earning.evaluation import Purchase
 from loyalty.earning.rules import Excess
+from loyalty.earning.service import Regained
 from loyalty.orders import models as order_models
 from loyalty.orders import returning
 from loyalty.orders import rules as order_rules
@@ -106,9 +107,9 @@ async def take_back(
     paid = await tenders.find(session, program_id=program.id, order_id=order_id)
     if paid is not None:
         left = tenders.left_on(paid, left)
-    excess = []
+    counted: tuple[list[Excess], Regained] | None = None
     if order.customer_id is not None:
-        excess = await earning.recount(
+        counted = await earning.recount(
             session,
             program_id=program.id,
             order_id=order_id,
@@ -116,7 +117,7 @@ async def take_back(
             purchase=Purchase.of(order, left),
             zone=program.rules.zone,
         )
-    await _settle(session, program=program, order=order, made=made, excess=excess, paid=paid, left=left, now=now)
+    await _settle(session, program=program, order=order, made=made, counted=counted, paid=paid, left=left, now=now)
     if not any(line.quantity or line.total_minor for line in left):
         await rewards.undo_uses(session, program_id=program.id, order_id=order_id, return_id=made.id, now=now)
     await _tell(session, program_id=program.id, order=order, made=made)
@@ -166,16 +167,20 @@ async def _settle(
     program: Program,
     order: order_models.Order,
     made: NewReturn,
-    excess: Sequence[Excess],
+    counted: tuple[list[Excess], Regained] | None,
     paid: OrderTender | None,
     left: Sequence[Line],
     now: datetime,
 ) -> None:
     """Give back the points that had paid, then take back what each rule gave too much, by the program's policy."""
-    if order.customer_id is None or not (excess or paid):
+    if order.customer_id is None or counted is None:
+        return
+    excess, regained = counted
+    if not excess and paid is None:
         return
     keys = {owed.unit: WalletKey(program.id, order.customer_id, owed.unit) for owed in excess}
-    wallets = set(keys.values())
+    earned_in = await points.earned_in(session, program_id=program.id, source_id=order.id)
+    wallets = {*keys.values(), *earned_in}
     if paid is not None:
         wallets.add(WalletKey(program.id, order.customer_id, paid.unit))
         wallets.add(await points.wallet_of(session, program_id=program.id, entry_id=paid.entry_id))
@@ -194,13 +199,14 @@ async def _settle(
             occurred_at=made.returned_at,
             earned_by=order.id,
             policy=program.rules.clawback,
+            earned_in=[key for key in earned_in if key.unit == owed.unit],
         )
         taken.append((owed, reversal))
     await points.post(session, book)
     if refund is not None:
         await tenders.record_refund(session, refund)
     await earning.record_reversals(
-        session, program_id=program.id, order_id=order.id, return_id=made.id, reversals=taken
+        session, program_id=program.id, order_id=order.id, return_id=made.id, reversals=taken, regained=regained
     )
 
 
