@@ -67,6 +67,26 @@ async def test_an_order_that_would_come_to_other_figures_is_refused_with_the_dif
     await shop.post("/v1/orders", {**asked, "external_id": "o-1"})
 
 
+async def test_points_that_would_end_sooner_than_quoted_are_a_difference(shop: Shop) -> None:
+    member = await rich(shop)
+    quote = await shop.post("/v1/quotes", basket(member, 10_000))
+    await shop.send("PATCH", "/v1/program", {"expiry": {"kind": "after", "days": 1}}, expect=200)
+    body = {**basket(member, 10_000), "external_id": "o-1", "quote_id": quote["id"]}
+    refused = await shop.refuses("POST", "/v1/orders", body, status=409, code="quote_differs")
+    ends = {"figure": "points_end_at", "quoted": None, "now": "2026-01-02T23:00:00Z"}
+    assert refused["data"]["differences"] == [ends]
+
+
+async def test_a_buyer_or_a_hold_that_is_not_there_is_not_quoted(shop: Shop, other_shop: Shop) -> None:
+    member, stranger = await rich(shop), await other_shop.enrol()
+    reply = await shop.send("POST", "/v1/quotes", basket(stranger, 10_000), expect=404)
+    assert reply.json()["code"] == "customer_not_found"
+    hold = await shop.post("/v1/holds", {"member_id": member["id"], "points": 100})
+    await shop.post(f"/v1/holds/{hold['id']}/release")
+    reply = await shop.send("POST", "/v1/quotes", basket(member, 10_000, hold_id=hold["id"]), expect=409)
+    assert reply.json()["code"] == "hold_ended"
+
+
 @pytest.mark.parametrize(
     ("minutes", "changes", "code"),
     [

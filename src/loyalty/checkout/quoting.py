@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.checkout import counting, couponing, paying, rules
 from loyalty.checkout.rules import Basket
 from loyalty.core import ids
+from loyalty.core.clock import rfc3339
 from loyalty.earning import limiting
 from loyalty.earning.rules import Award
 from loyalty.earning.service import Count
@@ -21,7 +22,7 @@ from loyalty.orders import rules as order_rules
 from loyalty.orders.rules import Line, NewOrder
 from loyalty.points import service as points
 from loyalty.points.errors import HoldEnded, NotEnoughPoints
-from loyalty.programs.policies import LotDates, idle_until
+from loyalty.programs.policies import idle_until
 from loyalty.programs.rules import Program
 from loyalty.quotes import models as quote_models
 from loyalty.quotes import service as quotes
@@ -75,24 +76,35 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
         program_id=program.id,
         customer_id=customer_id,
         content_digest=rules.quoted_content(basket),
-        figures=figures_of(counted.awards if counted else (), tender, discounts),
+        figures=figures_of(
+            program, awards=counted.awards if counted else (), tender=tender, discounts=discounts, now=now
+        ),
         now=now,
     )
     offer = None
     if spendable is not None:
         offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=order.lines, spendable=spendable)
-    begins_at = program.rules.starts_at(now)
-    dates = program.rules.expiry.dates_from(begins_at or now, program.rules.zone)
-    ends_at = _ends_at(dates, program=program, start=begins_at or now)
+    begins_at, ends_at = _dates(program, now=now)
     return View(recorded, order, counted, spendable, offer, tender, discounts, begins_at, ends_at)
 
 
-def figures_of(awards: Sequence[Award], tender: Tender | None, discounts: Sequence[Discount]) -> Figures:
+def figures_of(
+    program: Program,
+    *,
+    awards: Sequence[Award],
+    tender: Tender | None,
+    discounts: Sequence[Discount],
+    now: datetime,
+) -> Figures:
+    """Return what an order placed and paid now comes to."""
+    begins_at, ends_at = _dates(program, now=now)
     return Figures(
         awards={ids.public("rul", award.rule.rule_id): award.points for award in awards},
         paid_points=tender.points if tender else 0,
         paid_minor=tender.value_minor if tender else 0,
         discounts={discount.code: discount.value_minor for discount in discounts},
+        points_begin_at=rfc3339(begins_at) if begins_at and awards else None,
+        points_end_at=rfc3339(ends_at) if ends_at and awards else None,
     )
 
 
@@ -121,10 +133,13 @@ async def _spendable(session: AsyncSession, *, program: Program, customer_id: UU
     return next((view.wallet.spendable for view in views if view.wallet.key.unit == program.rules.unit), 0)
 
 
-def _ends_at(dates: LotDates, *, program: Program, start: datetime) -> datetime | None:
+def _dates(program: Program, *, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return when points of an order paid now begin, if not at once or on an event, and when they end then."""
+    begins_at = program.rules.starts_at(now)
+    dates = program.rules.expiry.dates_from(begins_at or now, program.rules.zone)
     if dates.idle is not None:
-        return idle_until(start, dates.idle, program.rules.zone)
-    return dates.expires_at
+        return begins_at, idle_until(begins_at or now, dates.idle, program.rules.zone)
+    return begins_at, dates.expires_at
 
 
 def left_to_pay(lines: Sequence[Line]) -> int:

@@ -105,7 +105,9 @@ async def place(
             quote_id=basket.quote_id,
             customer_id=order.customer_id,
             content_digest=rules.quoted_content(basket),
-            figures=quoting.figures_of(counted.awards if counted else (), tender, discounts),
+            figures=quoting.figures_of(
+                program, awards=counted.awards if counted else (), tender=tender, discounts=discounts, now=now
+            ),
             now=now,
         )
     await _tell(

@@ -11,11 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import models
 
+_NAMES: Final = ("rule_id", "member_id", "period", "period_on")
+_KEY: Final = tuple(getattr(models.EarningUsage, name) for name in _NAMES)
 _MOST_AT_ONCE: Final = 2_000
 """A statement takes at most 32,767 parameters."""
 
-UsageKey = tuple[UUID, UUID, date]
-"""Rule, member, and the first day of the period."""
+UsageKey = tuple[UUID, UUID, str, date]
+"""Rule, member, the kind of period, and its first day."""
 
 
 async def lock_usage(session: AsyncSession, keys: Iterable[UsageKey], *, program_id: UUID) -> dict[UsageKey, int]:
@@ -24,17 +26,24 @@ async def lock_usage(session: AsyncSession, keys: Iterable[UsageKey], *, program
     used: dict[UsageKey, int] = {}
     for named in _batched(sorted(keys)):
         rows = [
-            {"program_id": program_id, "rule_id": rule_id, "member_id": member_id, "period_on": period_on, "points": 0}
-            for rule_id, member_id, period_on in named
+            {
+                "program_id": program_id,
+                "rule_id": rule_id,
+                "member_id": member_id,
+                "period": period,
+                "period_on": period_on,
+                "points": 0,
+            }
+            for rule_id, member_id, period, period_on in named
         ]
         await session.execute(insert(own).values(rows).on_conflict_do_nothing())
         found = await session.execute(
-            select(own.rule_id, own.member_id, own.period_on, own.points)
-            .where(own.program_id == program_id, tuple_(own.rule_id, own.member_id, own.period_on).in_(named))
-            .order_by(own.rule_id, own.member_id, own.period_on)
+            select(*_KEY, own.points)
+            .where(own.program_id == program_id, tuple_(*_KEY).in_(named))
+            .order_by(*_KEY)
             .with_for_update()
         )
-        used |= {(row[0], row[1], row[2]): row[3] for row in found}
+        used |= {(row[0], row[1], row[2], row[3]): row[4] for row in found}
     return used
 
 
@@ -59,11 +68,9 @@ async def read_usage(session: AsyncSession, keys: Iterable[UsageKey], *, program
     if not named:
         return {}
     found = await session.execute(
-        select(own.rule_id, own.member_id, own.period_on, own.points).where(
-            own.program_id == program_id, tuple_(own.rule_id, own.member_id, own.period_on).in_(named)
-        )
+        select(*_KEY, own.points).where(own.program_id == program_id, tuple_(*_KEY).in_(named))
     )
-    return {(row[0], row[1], row[2]): row[3] for row in found}
+    return {(row[0], row[1], row[2], row[3]): row[4] for row in found}
 
 
 async def read_budgets(session: AsyncSession, rule_ids: Iterable[UUID], *, program_id: UUID) -> dict[UUID, int]:
@@ -77,16 +84,17 @@ async def read_budgets(session: AsyncSession, rule_ids: Iterable[UUID], *, progr
 async def add_usage(session: AsyncSession, points: Mapping[UsageKey, int], *, program_id: UUID) -> None:
     """Add points, or take some off where they are negative; never below zero."""
     own = models.EarningUsage
-    for rule_id, member_id, period_on in sorted(points):
+    for rule_id, member_id, period, period_on in sorted(points):
         await session.execute(
             update(own)
             .where(
                 own.program_id == program_id,
                 own.rule_id == rule_id,
                 own.member_id == member_id,
+                own.period == period,
                 own.period_on == period_on,
             )
-            .values(points=func.greatest(0, own.points + points[rule_id, member_id, period_on]))
+            .values(points=func.greatest(0, own.points + points[rule_id, member_id, period, period_on]))
         )
 
 
@@ -103,14 +111,14 @@ async def add_to_budgets(session: AsyncSession, points: Mapping[UUID, int], *, p
 async def hand_over_usage(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
     own = models.EarningUsage
     theirs = (
-        select(own.program_id, own.rule_id, literal(receiver), own.period_on, own.points)
+        select(own.program_id, own.rule_id, literal(receiver), own.period, own.period_on, own.points)
         .where(own.program_id == program_id, own.member_id == giver)
-        .order_by(own.rule_id, own.period_on)
+        .order_by(own.rule_id, own.period, own.period_on)
     )
-    added = insert(own).from_select(["program_id", "rule_id", "member_id", "period_on", "points"], theirs)
+    added = insert(own).from_select(["program_id", "rule_id", "member_id", "period", "period_on", "points"], theirs)
     await session.execute(
         added.on_conflict_do_update(
-            index_elements=["program_id", "rule_id", "member_id", "period_on"],
+            index_elements=["program_id", "rule_id", "member_id", "period", "period_on"],
             set_={"points": own.points + added.excluded.points},
         )
     )

@@ -89,7 +89,7 @@ def _usage_keys(rules: Collection[RuleVersion], occasions: Iterable[Occasion]) -
 
 def _usage_key(rule: RuleVersion, member_id: UUID, day: date) -> UsageKey | None:
     limit = rule.terms.limits.per_member
-    return None if limit is None else (rule.rule_id, member_id, period_start(limit.period, day))
+    return None if limit is None else (rule.rule_id, member_id, str(limit.period), period_start(limit.period, day))
 
 
 def _with_budget(rules: Iterable[RuleVersion]) -> set[UUID]:

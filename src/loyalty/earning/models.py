@@ -71,7 +71,7 @@ class OrderCount(Row):
 
 
 class EarningUsage(Row):
-    """How many points a rule has given a member within a period, which begins on `period_on`."""
+    """How many points a rule has given a member within a `period` (day, month, …) that begins on `period_on`."""
 
     __tablename__ = "earning_usage"
     __table_args__ = (
@@ -84,6 +84,7 @@ class EarningUsage(Row):
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     rule_id: Mapped[UUID] = mapped_column(primary_key=True)
     member_id: Mapped[UUID] = mapped_column(primary_key=True)
+    period: Mapped[str] = mapped_column(primary_key=True)
     period_on: Mapped[date] = mapped_column(Date, primary_key=True)
     points: Mapped[int]
 

@@ -71,6 +71,7 @@ def upgrade() -> None:
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("rule_id", sa.Uuid(), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("period", sa.Text(), nullable=False),
         sa.Column("period_on", sa.Date(), nullable=False),
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("points >= 0", name=op.f("ck_earning_usage_points_not_negative")),
@@ -84,7 +85,9 @@ def upgrade() -> None:
             ["earning_rules.program_id", "earning_rules.id"],
             name=op.f("fk_earning_usage_program_id_rule_id"),
         ),
-        sa.PrimaryKeyConstraint("program_id", "rule_id", "member_id", "period_on", name=op.f("pk_earning_usage")),
+        sa.PrimaryKeyConstraint(
+            "program_id", "rule_id", "member_id", "period", "period_on", name=op.f("pk_earning_usage")
+        ),
         postgresql_with={"fillfactor": 70},
     )
     op.create_table(
