@@ -9,14 +9,8 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.fields import Body, CrossChecked, Currency, FieldFault, Instant, Label, Name, Positive, Unit, text
 from loyalty.earning.models import EarningRule, EarningRuleVersion
-from loyalty.earning.terms import (
-    Combination,
-    LimitPeriod,
-    Rounding,
-    RuleKind,
-    Terms,
-    read_terms,
-)
+from loyalty.earning.terms import Combination, Rounding, RuleKind, Terms, read_terms
+from loyalty.programs.policies import LimitPeriod
 
 _MOST_NAMES = 500
 Sku = Annotated[str, text(longest=64)]
