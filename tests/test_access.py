@@ -188,6 +188,8 @@ async def _own_object(world: World, operation: Operation) -> dict[str, str]:  # 
         case "create_earning_rule_activation" | "create_earning_rule_retirement":
             rule = {"name": "own", "terms": TERMS, "draft": operation.id.endswith("activation")}
             return {"rule_id": (await shop.post("/v1/earning-rules", rule))["id"]}
+        case "create_reward_coupon_codes":
+            return {"reward_id": (await shop.reward())["id"]}
         case "create_hold_release":
             return {"hold_id": (await shop.post("/v1/holds", {"member_id": member, "points": 1}))["id"]}
         case "create_lot_reinstatement":

@@ -135,6 +135,27 @@ async def test_every_effect_of_time_and_of_hands_is_told(shop: Shop) -> None:
     assert {kind: found[kind] for kind in expected} == expected
 
 
+async def test_every_effect_of_gifts_codes_and_coupons_is_told(shop: Shop) -> None:
+    member, reward = await shop.enrol(), await shop.reward(0, coupon_days=1)
+    await shop.post(f"/v1/rewards/{reward['id']}/coupon-codes", {"csv": "code\nAAAA\nBBBB\n"}, expect=200)
+    await shop.post(f"/v1/rewards/{reward['id']}/coupon-codes", {"csv": "code\nAAAA\n"}, expect=200)
+    grant = {"member_id": member["id"], "reward_id": reward["id"], "reason": "gift"}
+    code, _ = [(await shop.post("/v1/reward-grants", grant))["coupon"]["code"] for _ in range(2)]
+    order = await shop.order(10, customer_id=member["customer_id"], coupons=[code])
+    await shop.post(f"/v1/orders/{order['id']}/returns", {})
+    await shop.post("/v1/test-clock/advance", {"to": "2026-01-02T12:00:00Z"}, expect=200)
+    found = Counter(event["type"] for event in await told(shop))
+    expected = {
+        "reward.created": 1,
+        "reward.codes_added": 1,
+        "redemption.granted": 2,
+        "coupon.used": 1,
+        "coupon.returned": 1,
+        "coupon.expired": 2,
+    }
+    assert {kind: found[kind] for kind in expected} == expected
+
+
 async def test_relays_beside_each_other_number_without_gap_or_repeat(shop: Shop) -> None:
     async def relay() -> None:
         async with transaction(shop.sessions) as session:

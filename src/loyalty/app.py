@@ -19,7 +19,7 @@ from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.activities.routes import ActivityRoutes
 from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.books.routes import BookRoutes
-from loyalty.checkout.routes import OrderRoutes, quote
+from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
 from loyalty.core import clock, migrate, readiness
 from loyalty.core.db import Sessions, create_engine, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
@@ -44,7 +44,7 @@ from loyalty.merges.routes import MergeRoutes
 from loyalty.metrics.routes import MetricRoutes
 from loyalty.outbox.routes import EventRoutes
 from loyalty.points.routes import PointRoutes
-from loyalty.profiles.routes import MeRoutes, explain_balance
+from loyalty.profiles.routes import MeRoutes, explain_balance, list_offers
 from loyalty.programs.routes import ProgramRoutes
 from loyalty.redemptions.routes import OwnRedemptionRoutes, RedemptionRoutes
 from loyalty.referrals.routes import ReferralRoutes, follow_link
@@ -70,12 +70,14 @@ _ROUTES: Final = (
     MergeRoutes,
     PointRoutes,
     explain_balance,
+    list_offers,
     BookRoutes,
     HoldRoutes,
     AdjustmentRoutes,
     TransferRoutes,
     OrderRoutes,
     quote,
+    check_coupon,
     ReturnRoutes,
     ActivityRoutes,
     EarningRuleRoutes,

@@ -14,7 +14,6 @@ from loyalty.earning.terms import (
     Conditions,
     Gives,
     Goods,
-    LimitPeriod,
     Limits,
     MemberLimit,
     Multiplier,
@@ -26,7 +25,7 @@ from loyalty.earning.terms import (
     Window,
 )
 from loyalty.orders.rules import Line, LineKind
-from loyalty.programs.policies import EarningBase
+from loyalty.programs.policies import EarningBase, LimitPeriod
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DECIMALS = {"JPY": 0, "EUR": 2, "KWD": 3}

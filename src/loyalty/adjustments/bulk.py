@@ -1,20 +1,18 @@
 """Many adjustments at once, from a CSV: each row is done or refused by itself, and a report says which."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from io import StringIO
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.adjustments import service as adjustments
-from loyalty.adjustments.errors import CsvUnreadable
 from loyalty.adjustments.rules import AdjustmentKind, Asked
 from loyalty.core import ids
 from loyalty.core.errors import Fault, LoyaltyError, ValidationFailed
+from loyalty.core.sheets import Sheet, read_sheet
 from loyalty.members import service as members
 from loyalty.members.rules import IdentifierKind
 from loyalty.points.rules import MAX_POINTS, WalletKey
@@ -52,20 +50,13 @@ def read(text: str) -> list[Row]:
 
     Raises CsvUnreadable for what is no such file, ValidationFailed with every fault of its rows.
     """
-    try:
-        lines = list(csv.reader(StringIO(text.removeprefix("\ufeff"), newline="")))
-    except csv.Error as error:
-        raise CsvUnreadable(columns=list(COLUMNS)) from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    if sorted(header) != sorted(COLUMNS):
-        raise CsvUnreadable(columns=list(COLUMNS))
-    body = [(number, line) for number, line in enumerate(lines[1:], start=2) if any(cell.strip() for cell in line)]
-    faults = list(_faults(header, body))
-    if not 1 <= len(body) <= MAX_ROWS:
-        faults.append(Fault("/csv", "rows", f"A file has 1 to {MAX_ROWS} rows"))
+    sheet = read_sheet(text, columns=COLUMNS)
+    faults = list(_faults(sheet))
+    if (fault := sheet.fault(most_rows=MAX_ROWS)) is not None:
+        faults.append(fault)
     if faults:
         raise ValidationFailed(errors=faults)
-    return [_row(number, dict(zip(header, line, strict=True))) for number, line in body]
+    return [_row(number, dict(zip(sheet.header, line, strict=True))) for number, line in sheet.rows]
 
 
 async def apply(
@@ -113,9 +104,10 @@ async def _member(session: AsyncSession, *, program: Program, named: str) -> UUI
     return found[0].member.id if found else None
 
 
-def _faults(header: list[str], body: list[tuple[int, list[str]]]) -> Iterator[Fault]:
+def _faults(sheet: Sheet) -> Iterator[Fault]:
     seen: set[str] = set()
-    for number, line in body:
+    header = sheet.header
+    for number, line in sheet.rows:
         place = f"/csv/{number}"
         if len(line) != len(header):
             yield Fault(place, "columns", f"A row has {len(header)} cells")

@@ -28,10 +28,3 @@ class LotHasNothingExpired(Conflict):
 
 class ExtensionShortens(Invalid):
     """An extension ends later than the lot does now."""
-
-
-@dataclass(eq=False, kw_only=True)
-class CsvUnreadable(Invalid):
-    """The first line of the file must name these columns, separated by commas."""
-
-    columns: list[str]

@@ -8,7 +8,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
-from loyalty.checkout import claims, quoting
+from loyalty.checkout import claims, couponing, quoting
 from loyalty.checkout import service as checkout
 from loyalty.checkout.replies import (
     OrderOut,
@@ -21,7 +21,16 @@ from loyalty.checkout.replies import (
     placed_out,
     quote_out,
 )
-from loyalty.checkout.schemas import DeliveryIn, OrderClaimIn, OrderIn, PaymentIn, QuoteIn
+from loyalty.checkout.schemas import (
+    CouponCheckIn,
+    CouponCheckOut,
+    DeliveryIn,
+    OrderClaimIn,
+    OrderIn,
+    PaymentIn,
+    QuoteIn,
+    coupon_check_out,
+)
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
@@ -179,6 +188,25 @@ async def quote(data: JSONBody[QuoteIn], caller: Caller, session: Session, now: 
     """Tell what an order would earn and what points could pay for it; nothing of it happens."""
     view = await quoting.quote(session, program=caller.program, basket=data.basket(), now=now)
     return quote_out(view, unit=caller.program.rules.unit)
+
+
+@post(
+    "/v1/coupon-checks",
+    operation_id="create_coupon_check",
+    scope=Scope.REDEMPTIONS_READ,
+    tags=["Redemptions"],
+    status_code=200,
+    responses=problems(403, 404),
+)
+async def check_coupon(data: JSONBody[CouponCheckIn], caller: Caller, session: Session, now: Now) -> CouponCheckOut:
+    """Tell whether a coupon is good, for a member and for what is about to be bought where these are named.
+
+    A read: nothing is used, and it needs no Idempotency-Key.
+    """
+    check = await couponing.check(
+        session, program=caller.program, code=data.code, member_id=data.member_id, goods=data.goods(), now=now
+    )
+    return coupon_check_out(check, currency=data.currency)
 
 
 def _order_id(text: str) -> UUID:

@@ -2,9 +2,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import Field
 
+from loyalty.checkout.couponing import Check, Goods
 from loyalty.checkout.rules import Basket
+from loyalty.core.clock import rfc3339
 from loyalty.core.fields import (
     Body,
     CrossChecked,
@@ -20,9 +23,10 @@ from loyalty.core.fields import (
     public_id,
     text,
 )
-from loyalty.core.money import CURRENCIES, MAX_INTEGER
+from loyalty.core.money import CURRENCIES, MAX_INTEGER, MoneyOut
 from loyalty.orders.rules import Line, LineKind
 from loyalty.rewards.rules import fold_coupon_code
+from loyalty.rewards.schemas import RewardOut, reward_out
 
 MAX_LINES = 500
 CouponCode = Annotated[str, text(longest=64)]
@@ -153,6 +157,50 @@ def _basket(body: _BasketIn, *, external_id: str, paid: bool) -> Basket:
         pay_points=body.pay_points,
         hold_id=body.hold_id,
         coupons=tuple(fold_coupon_code(code) for code in body.coupons),
+    )
+
+
+class CouponCheckIn(CrossChecked):
+    """A coupon as the customer wrote it; whose it should be, and what is about to be bought, where that is known."""
+
+    code: CouponCode
+    member_id: public_id("mem") | None = None  # type: ignore[valid-type]
+    currency: Currency | None = None
+    lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)] | None = None
+
+    @classmethod
+    def faults_between(cls, raw: Mapping[str, Any]) -> Iterator[FieldFault]:
+        if (raw.get("currency") is None) != (raw.get("lines") is None):
+            yield ("lines",), "lines", "Name the currency together with the lines"
+        yield from line_faults(raw)
+
+    def goods(self) -> Goods | None:
+        if self.currency is None or self.lines is None:
+            return None
+        return Goods(self.currency, tuple(line.line() for line in self.lines))
+
+
+class CouponCheckOut(msgspec.Struct):
+    """What would become of a coupon. `value` is what a valid one would take off what is about to be bought.
+
+    valid · used · expired · voided · not_for_this_member · below_minimum · does_not_fit
+    """
+
+    code: str
+    status: str
+    expires_at: str | None
+    value: MoneyOut | None
+    reward: RewardOut
+
+
+def coupon_check_out(check: Check, *, currency: str | None) -> CouponCheckOut:
+    expires_at, value = check.coupon.expires_at, check.value_minor
+    return CouponCheckOut(
+        code=check.coupon.written,
+        status=check.status,
+        expires_at=rfc3339(expires_at) if expires_at else None,
+        value=None if value is None or currency is None else MoneyOut(value, currency),
+        reward=reward_out(check.reward),
     )
 
 

@@ -31,8 +31,8 @@ from loyalty.programs.rules import Program
 from loyalty.quotes import service as quotes
 from loyalty.referrals import models as referral_models
 from loyalty.referrals import rewarding
+from loyalty.rewards import coupons
 from loyalty.rewards import models as reward_models
-from loyalty.rewards import service as rewards
 from loyalty.tenders import models as tender_models
 from loyalty.tenders import service as tenders
 
@@ -90,7 +90,7 @@ async def place(
     counted = await counting.count(
         session, program=program, order=order, now=now, tender=tender, hold_id=basket.hold_id
     )
-    await rewards.use_on(
+    await coupons.use_on(
         session,
         discounts,
         program_id=program.id,
@@ -204,7 +204,7 @@ async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> Vi
         [entry for entry in entries if entry.member_id == order.customer_id or entry.kind in _MADE],
         await rewarding.qualified_by(session, program_id=program.id, order_id=order_id),
         await tenders.find(session, program_id=program.id, order_id=order_id),
-        await rewards.discounts(session, program_id=program.id, order_id=order_id),
+        await coupons.discounts(session, program_id=program.id, order_id=order_id),
     )
 
 

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import limit_queries
 from loyalty.earning.limit_queries import UsageKey
-from loyalty.earning.rules import Allowance, RuleVersion, period_start
+from loyalty.earning.rules import Allowance, RuleVersion
+from loyalty.programs.policies import period_start
 
 Occasion = tuple[UUID, date]
 """A member, and the local day on which they earn."""

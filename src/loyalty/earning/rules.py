@@ -1,13 +1,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Final
+from datetime import datetime
 from uuid import UUID
 
 from loyalty.core.money import share
-from loyalty.earning.terms import LimitPeriod, Rounding, Terms
-
-LIFETIME_ON: Final = date(1970, 1, 1)
+from loyalty.earning.terms import Rounding, Terms
 
 
 @dataclass(frozen=True)
@@ -74,21 +71,6 @@ def in_force(versions: Sequence[RuleVersion], *, at: datetime) -> list[RuleVersi
         for rule_id in sorted(latest)
         if not latest[rule_id].ends and ((until := latest[rule_id].active_until) is None or until > at)
     ]
-
-
-def period_start(period: LimitPeriod, day: date) -> date:
-    """Return the first day of the period that a local day lies in; a lifetime begins in 1970."""
-    match period:
-        case LimitPeriod.DAY:
-            return day
-        case LimitPeriod.WEEK:
-            return day - timedelta(days=day.weekday())
-        case LimitPeriod.MONTH:
-            return day.replace(day=1)
-        case LimitPeriod.YEAR:
-            return day.replace(month=1, day=1)
-        case LimitPeriod.LIFETIME:
-            return LIFETIME_ON
 
 
 def find_excess(given: Sequence[Given], *, due: Mapping[tuple[UUID, str], int]) -> list[Excess]:

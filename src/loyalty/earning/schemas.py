@@ -22,14 +22,8 @@ from loyalty.core.fields import (
 )
 from loyalty.earning.models import EarningRuleVersion
 from loyalty.earning.service import Rule
-from loyalty.earning.terms import (
-    Combination,
-    LimitPeriod,
-    Rounding,
-    RuleKind,
-    Terms,
-    read_terms,
-)
+from loyalty.earning.terms import Combination, Rounding, RuleKind, Terms, read_terms
+from loyalty.programs.policies import LimitPeriod
 
 _MOST_NAMES = 500
 Sku = Annotated[str, text(longest=64)]

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from loyalty.programs.policies import LimitPeriod
+
 
 class RuleKind(StrEnum):
     POINTS_PER_AMOUNT = "points_per_amount"
@@ -34,16 +36,6 @@ class Combination(StrEnum):
     STACK = "stack"
     BEST = "best"
     EXCLUSIVE = "exclusive"
-
-
-class LimitPeriod(StrEnum):
-    """A period of the program's calendar; weeks begin on Monday."""
-
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    YEAR = "year"
-    LIFETIME = "lifetime"
 
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

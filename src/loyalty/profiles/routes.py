@@ -17,7 +17,6 @@ from loyalty.profiles import service as profiles
 from loyalty.profiles.schemas import ExplanationOut, MeOut, OfferPage, explanation_out, me_out, offer_page
 from loyalty.referrals import service as referrals
 from loyalty.referrals.schemas import code_list
-from loyalty.rewards import service as rewards
 
 
 class MeRoutes(Controller):
@@ -56,14 +55,15 @@ class MeRoutes(Controller):
         found = await profiles.explanation(session, program=caller.program, key=key, now=now)
         return explanation_out(key.unit, found)
 
-    @get("/rewards", operation_id="list_my_rewards", scope=Scope.ME_READ, responses=problems(403))
+    @get("/rewards", operation_id="list_my_rewards", scope=Scope.ME_READ, responses=problems(403, 404))
     async def offers(
         self, caller: Caller, session: Session, now: Now, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> OfferPage:
-        """List the rewards offered, and how many points each still lacks."""
-        page = await rewards.page(session, program_id=caller.program.id, offered_only=True, cursor=cursor, limit=limit)
-        own = await points.wallets(session, program=caller.program, member_id=caller.member, now=now)
-        return offer_page(page, wallets=own)
+        """List the rewards offered, and what keeps one from redeeming each."""
+        found = await profiles.offers(
+            session, program=caller.program, member_id=caller.member, cursor=cursor, limit=limit, now=now
+        )
+        return offer_page(found)
 
 
 @get(
@@ -80,3 +80,25 @@ async def explain_balance(
     key = WalletKey(caller.program.id, member_id_of(member_id), unit or caller.program.rules.unit)
     found = await profiles.explanation(session, program=caller.program, key=key, now=now)
     return explanation_out(key.unit, found)
+
+
+@get(
+    "/v1/members/{member_id:str}/rewards",
+    operation_id="list_member_rewards",
+    scope=Scope.POINTS_READ,
+    tags=["Rewards"],
+    responses=problems(403, 404),
+)
+async def list_offers(
+    member_id: FromPath[str],
+    caller: Caller,
+    session: Session,
+    now: Now,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> OfferPage:
+    """List the rewards offered, and what keeps a member from redeeming each."""
+    found = await profiles.offers(
+        session, program=caller.program, member_id=member_id_of(member_id), cursor=cursor, limit=limit, now=now
+    )
+    return offer_page(found)

@@ -10,8 +10,9 @@ from loyalty.members.rules import Standing
 from loyalty.points.schemas import WalletOut, wallet_out
 from loyalty.points.service import View
 from loyalty.profiles.explaining import Reason
+from loyalty.profiles.service import Offer
 from loyalty.referrals.schemas import CodeOut
-from loyalty.rewards.models import Reward
+from loyalty.rewards.schemas import reward_out
 
 
 class MeOut(msgspec.Struct):
@@ -24,8 +25,16 @@ class MeOut(msgspec.Struct):
     referral_codes: list[CodeOut]
 
 
+class OfferReasonOut(msgspec.Struct):
+    """Why not: the code with which redeeming refuses, its parameters for a translation, the sentence in English."""
+
+    code: str
+    params: dict[str, str | int | None]
+    text: str
+
+
 class OfferOut(msgspec.Struct):
-    """A reward as it stands for this member: `points_missing` 0 and `in_stock` mean that it can be redeemed now."""
+    """A reward as it stands for this member: `reasons` are all that is in the way, none where it `can_redeem` now."""
 
     id: str
     name: str
@@ -35,6 +44,10 @@ class OfferOut(msgspec.Struct):
     cost_points: int
     points_missing: int
     in_stock: bool
+    available_from: str | None
+    available_until: str | None
+    can_redeem: bool
+    reasons: list[OfferReasonOut]
 
 
 class OfferPage(msgspec.Struct):
@@ -53,25 +66,25 @@ def me_out(standing: Standing, *, wallets: list[View], codes: list[CodeOut]) -> 
     )
 
 
-def offer_page(page: Page[Reward], *, wallets: list[View]) -> OfferPage:
-    spendable = {view.wallet.key.unit: view.wallet.spendable for view in wallets}
-    return OfferPage(
-        [_offer_out(reward, spendable=spendable.get(reward.unit, 0)) for reward in page.data],
-        page.has_more,
-        page.next_cursor,
-    )
+def offer_page(page: Page[Offer]) -> OfferPage:
+    return OfferPage([_offer_out(offer) for offer in page.data], page.has_more, page.next_cursor)
 
 
-def _offer_out(reward: Reward, *, spendable: int) -> OfferOut:
+def _offer_out(offer: Offer) -> OfferOut:
+    shown = reward_out(offer.view)
     return OfferOut(
-        id=ids.public("rew", reward.id),
-        name=reward.name,
-        kind=reward.kind,
-        value=reward.value,
-        unit=reward.unit,
-        cost_points=reward.cost_points,
-        points_missing=max(0, reward.cost_points - spendable),
-        in_stock=reward.stock_left is None or reward.stock_left > 0,
+        id=shown.id,
+        name=shown.name,
+        kind=shown.kind,
+        value=shown.value,
+        unit=shown.unit,
+        cost_points=shown.cost_points,
+        points_missing=offer.points_missing,
+        in_stock=shown.stock_left != 0,
+        available_from=shown.available_from,
+        available_until=shown.available_until,
+        can_redeem=not offer.barriers,
+        reasons=[OfferReasonOut(own.code, own.params, own.text) for own in offer.barriers],
     )
 
 

@@ -12,6 +12,17 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 _MONTHS: Final = 12
+_LIFETIME_ON: Final = date(1970, 1, 1)
+
+
+class LimitPeriod(StrEnum):
+    """A period of the program's calendar; weeks begin on Monday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+    LIFETIME = "lifetime"
 
 
 class ExpiryKind(StrEnum):
@@ -158,6 +169,37 @@ class Activation:
     def starts_at(self, paid_at: datetime, zone: ZoneInfo) -> datetime:
         """Return the start of the local day that lies `days` after the payment's."""
         return start_of_day(paid_at.astimezone(zone).date() + timedelta(days=self.days), zone)
+
+
+def period_start(period: LimitPeriod, day: date) -> date:
+    """Return the first day of the period that a local day lies in; a lifetime begins in 1970."""
+    match period:
+        case LimitPeriod.DAY:
+            return day
+        case LimitPeriod.WEEK:
+            return day - timedelta(days=day.weekday())
+        case LimitPeriod.MONTH:
+            return day.replace(day=1)
+        case LimitPeriod.YEAR:
+            return day.replace(month=1, day=1)
+        case LimitPeriod.LIFETIME:
+            return _LIFETIME_ON
+
+
+def next_period(period: LimitPeriod, day: date) -> date | None:
+    """Return the first day after the period that a local day lies in; None for a lifetime, which nothing follows."""
+    first = period_start(period, day)
+    match period:
+        case LimitPeriod.DAY:
+            return Period(days=1).after(first)
+        case LimitPeriod.WEEK:
+            return Period(days=7).after(first)
+        case LimitPeriod.MONTH:
+            return Period(months=1).after(first)
+        case LimitPeriod.YEAR:
+            return Period(months=_MONTHS).after(first)
+        case LimitPeriod.LIFETIME:
+            return None
 
 
 def idle_until(active_at: datetime, idle: Period, zone: ZoneInfo) -> datetime:

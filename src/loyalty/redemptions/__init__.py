@@ -1,1 +1,1 @@
-"""Giving points for a reward, and taking that back: ledger, stock and coupon in one transaction."""
+"""A reward for points, or granted for none, and taking that back: ledger, stock and coupon in one transaction."""

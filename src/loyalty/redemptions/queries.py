@@ -19,7 +19,7 @@ async def insert_redemption(
     reward_id: UUID,
     unit: str,
     points: int,
-    entry_id: UUID,
+    entry_id: UUID | None,
     metadata: dict[str, str],
     now: datetime,
 ) -> None:
@@ -64,12 +64,32 @@ async def list_redemptions(
     return list((await session.execute(query.order_by(redemption.id.desc()).limit(limit))).scalars())
 
 
+async def insert_grant(
+    session: AsyncSession, *, program_id: UUID, redemption_id: UUID, actor: str, reason: str
+) -> None:
+    await session.execute(
+        insert(models.RewardGrant).values(
+            program_id=program_id, redemption_id=redemption_id, actor=actor, reason=reason
+        )
+    )
+
+
+async def list_grants(
+    session: AsyncSession, *, program_id: UUID, redemption_ids: Collection[UUID]
+) -> dict[UUID, models.RewardGrant]:
+    grant = models.RewardGrant
+    found = await session.execute(
+        select(grant).where(grant.program_id == program_id, grant.redemption_id.in_(list(redemption_ids)))
+    )
+    return {row.redemption_id: row for row in found.scalars()}
+
+
 async def insert_cancellation(
     session: AsyncSession,
     *,
     program_id: UUID,
     redemption_id: UUID,
-    entry_id: UUID,
+    entry_id: UUID | None,
     actor: str,
     reason: str | None,
     now: datetime,
@@ -110,8 +130,13 @@ async def set_owner(session: AsyncSession, *, program_id: UUID, giver: UUID, rec
 
 async def clear_notes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
     redemption = models.Redemption
+    own = select(redemption.id).where(redemption.program_id == program_id, redemption.member_id == member_id)
     await session.execute(
         update(redemption)
         .where(redemption.program_id == program_id, redemption.member_id == member_id)
         .values(notes={})
     )
+    for said in (models.RewardGrant, models.RedemptionCancellation):
+        await session.execute(
+            update(said).where(said.program_id == program_id, said.redemption_id.in_(own)).values(reason=None)
+        )

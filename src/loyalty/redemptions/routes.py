@@ -25,6 +25,8 @@ from loyalty.redemptions.schemas import (
     RedemptionIn,
     RedemptionOut,
     RedemptionPage,
+    RewardGrantIn,
+    grant_out,
     redeemed_out,
     redemption_out,
     redemption_page,
@@ -69,6 +71,37 @@ class RedemptionRoutes(Controller):
         )
         view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         return await conclude(session, redeemed_out(view), done, dry_run=dry_run)
+
+    @post(
+        "/reward-grants",
+        operation_id="create_reward_grant",
+        scope=Scope.REWARDS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def grant(
+        self,
+        data: JSONBody[RewardGrantIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        dry_run: DryRun = False,
+    ) -> Response[RedemptionOut]:
+        """Give a member a reward without points; the reply is a redemption for none, and carries its coupon."""
+        done = await redemptions.grant(
+            session,
+            program=caller.program,
+            call=call,
+            member_id=data.member_id,
+            reward_id=data.reward_id,
+            actor=caller.actor,
+            reason=data.reason,
+            metadata=data.metadata,
+            now=now,
+        )
+        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        shown = msgspec.structs.replace(redeemed_out(view), grant=grant_out(view))
+        return await conclude(session, shown, done, dry_run=dry_run)
 
     @post(
         "/redemptions/{redemption_id:str}/cancellation",
@@ -241,12 +274,13 @@ async def _expanded(
         caller.demand(Scope.REWARDS_READ)
         named = {view.redemption.reward_id for view in views}
         found = await rewards.listed(session, program_id=caller.program.id, reward_ids=named)
-        catalogue = {row.id: reward_out(row) for row in found}
+        catalogue = {own.reward.id: reward_out(own) for own in found}
     return [
         msgspec.structs.replace(
             redemption_out(view),
             member=known.get(view.redemption.member_id),
             reward=catalogue.get(view.redemption.reward_id),
+            grant=grant_out(view),
         )
         for view in views
     ]

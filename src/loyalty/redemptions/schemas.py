@@ -24,6 +24,12 @@ class RedemptionIn(OwnRedemptionIn):
     member_id: public_id("mem")  # type: ignore[valid-type]
 
 
+class RewardGrantIn(RedemptionIn):
+    """The reward, for which member, and why it is given without points."""
+
+    reason: Annotated[str, text(longest=500)]
+
+
 class CouponUseIn(Body):
     """The coupon as the customer wrote it, and the order it is used on, by your own id, recorded or not."""
 
@@ -43,11 +49,18 @@ class CouponOut(msgspec.Struct):
     used_at: str | None
 
 
+class GrantOut(msgspec.Struct):
+    """Who gave a reward without points, and why; null once the member was erased."""
+
+    actor: str
+    reason: str | None
+
+
 class RedemptionOut(msgspec.Struct):
     """Points given for a reward. `balance_after` is the balance that the spend left.
 
-    `cancelled_at` null: not cancelled. The member sees the metadata too. `member` and `reward` are shown whole where
-    that is asked for.
+    A reward that was granted was for 0 points, and left no balance. `cancelled_at` null: not cancelled. The member sees
+    the metadata too, but not who granted it. `member` and `reward` are shown whole where that is asked for.
     """
 
     id: str
@@ -56,12 +69,13 @@ class RedemptionOut(msgspec.Struct):
     points: int
     unit: str
     coupon: CouponOut
-    balance_after: int
+    balance_after: int | None
     redeemed_at: str
     cancelled_at: str | None
     metadata: dict[str, str]
     member: MemberOut | None = None
     reward: RewardOut | None = None
+    grant: GrantOut | None = None
 
 
 class RedemptionPage(msgspec.Struct):
@@ -78,7 +92,7 @@ def redemption_out(view: View) -> RedemptionOut:
         points=view.redemption.points,
         unit=view.redemption.unit,
         coupon=CouponOut(
-            view.coupon.code,
+            view.coupon.written,
             rfc3339(view.coupon.expires_at) if view.coupon.expires_at else None,
             rfc3339(view.coupon.used_at) if view.coupon.used_at else None,
         ),
@@ -87,6 +101,10 @@ def redemption_out(view: View) -> RedemptionOut:
         cancelled_at=rfc3339(view.cancellation.cancelled_at) if view.cancellation else None,
         metadata=view.redemption.notes,
     )
+
+
+def grant_out(view: View) -> GrantOut | None:
+    return GrantOut(view.grant.actor, view.grant.reason) if view.grant else None
 
 
 def redeemed_out(view: View) -> RedemptionOut:

@@ -9,7 +9,8 @@ from loyalty.core import idempotency, ids, paging
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.paging import Page
 from loyalty.members import service as members
-from loyalty.members.errors import MemberMayNotBurn
+from loyalty.members.errors import MemberClosed
+from loyalty.members.rules import Status
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import service as points
@@ -17,18 +18,20 @@ from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
 from loyalty.redemptions import models, queries
 from loyalty.redemptions.errors import RedemptionAlreadyCancelled
+from loyalty.rewards import coupons, offering
 from loyalty.rewards import models as reward_models
 from loyalty.rewards import service as rewards
 
 
 @dataclass(frozen=True)
 class View:
-    """A redemption with its coupon, the balance its entry left, and its cancellation if there is one."""
+    """A redemption with its coupon, its cancellation, the balance its entry left, or who granted it, as there is."""
 
     redemption: models.Redemption
     coupon: reward_models.Coupon
     cancellation: models.RedemptionCancellation | None
-    balance_after: int
+    balance_after: int | None
+    grant: models.RewardGrant | None
 
 
 async def redeem(
@@ -41,23 +44,31 @@ async def redeem(
     metadata: dict[str, str],
     now: datetime,
 ) -> Claim:
-    """Take a reward's cost from the member and give its coupon, once. Locks the wallet first, the stock last.
+    """Take a reward's cost from the member and give its coupon, once. Locks the customer, the wallet, the stock.
 
-    Raises NotEnoughPoints, OutOfStock, RewardRetired, MemberMayNotBurn.
+    The customer's lock makes what counts to the reward's limit stand still, and keeps merges out. Raises the first of
+    `eligibility.barriers`.
     """
     program_id = program.id
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
-    if not (await members.standing(session, program_id=program_id, member_id=member_id)).may_burn:
-        raise MemberMayNotBurn
-    reward = await rewards.offered(session, program_id=program_id, reward_id=reward_id)
+    await members.lock_customers(session, program_id=program_id, customer_ids=[member_id])
+    standing = await members.standing(session, program_id=program_id, member_id=member_id)
+    view = await rewards.get(session, program_id=program_id, reward_id=reward_id)
+    reward = view.reward
     wallet = WalletKey(program_id, member_id, reward.unit)
     book = await points.open_book(session, program=program, keys=[wallet], now=now)
+    spendable = {reward.unit: book.wallets[wallet].spendable}
+    (barriers,) = await offering.weigh(
+        session, [view], program=program, standing=standing, spendable=spendable, now=now
+    )
+    if barriers:
+        raise barriers[0].refusal
     source = Source(SourceKind.REDEMPTION, claim.resource_id)
     entry = await points.spend(session, book, key=wallet, points=reward.cost_points, source=source)
     await points.post(session, book)
-    await rewards.issue(session, reward=reward, coupon_id=claim.resource_id, member_id=member_id, now=now)
+    await coupons.issue(session, reward=reward, coupon_id=claim.resource_id, member_id=member_id, now=now)
     await queries.insert_redemption(
         session,
         program_id=program_id,
@@ -72,6 +83,55 @@ async def redeem(
     )
     await _tell(
         session, program_id=program_id, redemption_id=claim.resource_id, member_id=member_id, what="redeemed", now=now
+    )
+    return claim
+
+
+async def grant(
+    session: AsyncSession,
+    *,
+    program: Program,
+    call: Call,
+    member_id: UUID,
+    reward_id: UUID,
+    actor: str,
+    reason: str,
+    metadata: dict[str, str],
+    now: datetime,
+) -> Claim:
+    """Give a reward's coupon without points, once: a redemption for none. Locks the customer, then the stock.
+
+    The reward's own terms hold for it, too. Raises MemberNotFound, MemberClosed, what `eligibility.withheld` says, and
+    OutOfStock.
+    """
+    program_id = program.id
+    claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
+    if claim.replayed:
+        return claim
+    await members.lock_customers(session, program_id=program_id, customer_ids=[member_id])
+    standing = await members.standing(session, program_id=program_id, member_id=member_id)
+    view = await rewards.get(session, program_id=program_id, reward_id=reward_id)
+    if standing.status is Status.CLOSED:
+        raise MemberClosed
+    await offering.check_gift(session, view, program=program, standing=standing, now=now)
+    await coupons.issue(session, reward=view.reward, coupon_id=claim.resource_id, member_id=member_id, now=now)
+    await queries.insert_redemption(
+        session,
+        program_id=program_id,
+        redemption_id=claim.resource_id,
+        member_id=member_id,
+        reward_id=reward_id,
+        unit=view.reward.unit,
+        points=0,
+        entry_id=None,
+        metadata=metadata,
+        now=now,
+    )
+    await queries.insert_grant(
+        session, program_id=program_id, redemption_id=claim.resource_id, actor=actor, reason=reason
+    )
+    await _tell(
+        session, program_id=program_id, redemption_id=claim.resource_id, member_id=member_id, what="granted", now=now
     )
     return claim
 
@@ -104,21 +164,25 @@ async def cancel(
     redemption = await queries.get_redemption(
         session, program_id=program_id, redemption_id=redemption_id, member_id=None
     )
-    keys = {
-        WalletKey(program_id, redemption.member_id, redemption.unit),
-        await points.wallet_of(session, program_id=program_id, entry_id=redemption.entry_id),
-    }
+    keys = set()
+    if redemption.entry_id is not None:
+        keys = {
+            WalletKey(program_id, redemption.member_id, redemption.unit),
+            await points.wallet_of(session, program_id=program_id, entry_id=redemption.entry_id),
+        }
     book = await points.open_book(session, program=program, keys=keys, now=now)
     if await queries.list_cancellations(session, program_id=program_id, redemption_ids=[redemption_id]):
         raise RedemptionAlreadyCancelled
-    await rewards.take_back(session, program_id=program_id, coupon_id=redemption_id, now=now)
-    entry = await points.undo_spend(session, book, entry_id=redemption.entry_id, owner=redemption.member_id)
-    await points.post(session, book)
+    await coupons.take_back(session, program_id=program_id, coupon_id=redemption_id, now=now)
+    entry = None
+    if redemption.entry_id is not None:
+        entry = await points.undo_spend(session, book, entry_id=redemption.entry_id, owner=redemption.member_id)
+        await points.post(session, book)
     await queries.insert_cancellation(
         session,
         program_id=program_id,
         redemption_id=redemption_id,
-        entry_id=entry.id,
+        entry_id=entry.id if entry else None,
         actor=actor,
         reason=reason,
         now=now,
@@ -141,7 +205,7 @@ async def use_coupon(
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
-    used = await rewards.use(session, program_id=program_id, code=code, external_order_id=external_order_id, now=now)
+    used = await coupons.use(session, program_id=program_id, code=code, external_order_id=external_order_id, now=now)
     await idempotency.repoint(session, claim, resource_id=used, status=claim.status)
     return Claim(call, used, claim.status, replayed=False)
 
@@ -166,10 +230,22 @@ async def page(
 
 async def _views(session: AsyncSession, *, program_id: UUID, rows: Sequence[models.Redemption]) -> list[View]:
     keys = [row.id for row in rows]
-    coupons = await rewards.coupons(session, program_id=program_id, coupon_ids=keys)
+    issued = await coupons.listed(session, program_id=program_id, coupon_ids=keys)
+    granted = [row.id for row in rows if row.entry_id is None]
+    grants = await queries.list_grants(session, program_id=program_id, redemption_ids=granted) if granted else {}
     cancelled = await queries.list_cancellations(session, program_id=program_id, redemption_ids=keys)
-    entries = await points.entries_by_id(session, program_id=program_id, entry_ids=[row.entry_id for row in rows])
-    return [View(row, coupons[row.id], cancelled.get(row.id), entries[row.entry_id].balance_after) for row in rows]
+    named = [row.entry_id for row in rows if row.entry_id is not None]
+    entries = await points.entries_by_id(session, program_id=program_id, entry_ids=named)
+    return [
+        View(
+            row,
+            issued[row.id],
+            cancelled.get(row.id),
+            entries[row.entry_id].balance_after if row.entry_id else None,
+            grants.get(row.id),
+        )
+        for row in rows
+    ]
 
 
 async def _tell(
@@ -185,9 +261,9 @@ async def _tell(
 async def hand_over(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
     """Make one member's redemptions and their coupons another's."""
     await queries.set_owner(session, program_id=program_id, giver=giver, receiver=receiver)
-    await rewards.hand_over(session, program_id=program_id, giver=giver, receiver=receiver)
+    await coupons.hand_over(session, program_id=program_id, giver=giver, receiver=receiver)
 
 
 async def forget(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
-    """Clear the metadata of a member's redemptions, which may say something of the person."""
+    """Clear the metadata of a member's redemptions, and their reasons, which may say something of the person."""
     await queries.clear_notes(session, program_id=program_id, member_id=member_id)

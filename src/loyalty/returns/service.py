@@ -25,7 +25,7 @@ from loyalty.points import service as points
 from loyalty.points.postings import Reversal
 from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
-from loyalty.rewards import service as rewards
+from loyalty.rewards import coupons
 from loyalty.tenders import service as tenders
 from loyalty.tenders.models import OrderTender, TenderRefund
 
@@ -119,7 +119,7 @@ async def take_back(
         )
     await _settle(session, program=program, order=order, made=made, counted=counted, paid=paid, left=left, now=now)
     if not any(line.quantity or line.total_minor for line in left):
-        await rewards.undo_uses(session, program_id=program.id, order_id=order_id, return_id=made.id, now=now)
+        await coupons.undo_uses(session, program_id=program.id, order_id=order_id, return_id=made.id, now=now)
     await _tell(session, program_id=program.id, order=order, made=made)
     return claim
 
@@ -145,7 +145,7 @@ async def _views(
 ) -> list[View]:
     order, _ = await orders.get(session, program_id=program_id, order_id=order_id)
     reversals = await earning.reversals(session, program_id=program_id, order_id=order_id)
-    discounts = await rewards.discounts(session, program_id=program_id, order_id=order_id)
+    discounts = await coupons.discounts(session, program_id=program_id, order_id=order_id)
     refunds = await tenders.refunds(session, program_id=program_id, order_id=order_id)
     return [
         View(

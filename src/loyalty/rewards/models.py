@@ -10,7 +10,11 @@ from loyalty.core.db import Row
 
 
 class Reward(Row):
-    """A catalogue item. `stock_left` null means unlimited; `coupon_days` null means that its coupons never expire."""
+    """A catalogue item; its terms are as `rules.Terms` says, null for those that ask for nothing.
+
+    `stock_left` null means unlimited, or where the reward is `pooled` what is left of its codes. `cost_points` 0: it is
+    given, not redeemed. `coupon_days` null means that its coupons never expire.
+    """
 
     __tablename__ = "rewards"
     __table_args__ = (
@@ -18,9 +22,14 @@ class Reward(Row):
             "kind IN ('amount_off', 'percent_off', 'free_product', 'free_shipping', 'gift_card', 'perk')",
             name="kind_known",
         ),
-        CheckConstraint("cost_points > 0", name="cost_positive"),
+        CheckConstraint("cost_points >= 0", name="cost_not_negative"),
         CheckConstraint("stock_left >= 0", name="stock_not_negative"),
         CheckConstraint("coupon_days > 0", name="coupon_days_positive"),
+        CheckConstraint("available_until > available_from", name="ends_after_it_begins"),
+        CheckConstraint("limit_count > 0", name="limit_positive"),
+        CheckConstraint("limit_period IN ('day', 'week', 'month', 'year', 'lifetime')", name="limit_period_known"),
+        CheckConstraint("(limit_count IS NULL) = (limit_period IS NULL)", name="limit_whole"),
+        CheckConstraint("NOT pooled OR stock_left IS NULL", name="pool_is_the_stock"),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -35,6 +44,28 @@ class Reward(Row):
     created_at: Mapped[datetime]
     retired_at: Mapped[datetime | None]
     notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
+    available_from: Mapped[datetime | None]
+    available_until: Mapped[datetime | None]
+    limit_count: Mapped[int | None]
+    limit_period: Mapped[str | None]
+    member_attributes: Mapped[dict[str, list[str]]] = mapped_column(JSONB, server_default=text("'{}'"))
+    pooled: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class CouponCode(Row):
+    """A code of the shop's own that no coupon has yet: what is left of a reward's pool. An issued one leaves it."""
+
+    __tablename__ = "coupon_codes"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "reward_id"], ["rewards.program_id", "rewards.id"]),
+        Index("ix_coupon_codes_reward", "program_id", "reward_id", "code"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(primary_key=True)
+    reward_id: Mapped[UUID]
+    written: Mapped[str]
+    added_at: Mapped[datetime]
 
 
 class CouponDiscount(Row):
@@ -58,23 +89,33 @@ class CouponDiscount(Row):
 
 
 class Coupon(Row):
-    """A unique code that stands for a reward in one member's hand.
+    """A unique code that stands for a reward in one member's hand: `code` as it is sought, `written` as it is shown.
 
-    `from_stock` tells whether it took a unit of stock, which alone can go back there.
+    `from_stock` tells whether it took a unit of stock, which alone can go back there. `expires_at` decides whether it
+    is good; `expired_at` is when that was told.
     """
 
     __tablename__ = "coupons"
     __table_args__ = (
         ForeignKeyConstraint(["program_id", "reward_id"], ["rewards.program_id", "rewards.id"]),
         ForeignKeyConstraint(["program_id", "member_id"], ["members.program_id", "members.id"]),
-        CheckConstraint("used_at IS NULL OR voided_at IS NULL", name="used_or_voided"),
+        CheckConstraint("num_nonnulls(used_at, voided_at, expired_at) <= 1", name="ended_once"),
         Index("uq_coupons_code", "program_id", "code", unique=True),
         Index("ix_coupons_member", "program_id", "member_id", "id"),
+        Index(
+            "ix_coupons_expiring",
+            "program_id",
+            "expires_at",
+            postgresql_where=text(
+                "expires_at IS NOT NULL AND used_at IS NULL AND voided_at IS NULL AND expired_at IS NULL"
+            ),
+        ),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     code: Mapped[str]
+    written: Mapped[str]
     reward_id: Mapped[UUID]
     member_id: Mapped[UUID]
     issued_at: Mapped[datetime]
@@ -83,3 +124,4 @@ class Coupon(Row):
     used_at: Mapped[datetime | None]
     used_external_order_id: Mapped[str | None]
     voided_at: Mapped[datetime | None]
+    expired_at: Mapped[datetime | None]

@@ -8,10 +8,21 @@ from loyalty.access.rules import Scope
 from loyalty.core import ids
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
 from loyalty.core.problems import problems
-from loyalty.core.web import Session
+from loyalty.core.web import DryRun, Session
+from loyalty.rewards import pooling
 from loyalty.rewards import service as rewards
 from loyalty.rewards.errors import RewardNotFound
-from loyalty.rewards.schemas import RewardIn, RewardOut, RewardPage, RewardPatch, reward_out, reward_page
+from loyalty.rewards.schemas import (
+    CodesIn,
+    CodesOut,
+    RewardIn,
+    RewardOut,
+    RewardPage,
+    RewardPatch,
+    codes_out,
+    reward_out,
+    reward_page,
+)
 
 
 class RewardRoutes(Controller):
@@ -40,6 +51,7 @@ class RewardRoutes(Controller):
             stock=data.stock,
             coupon_days=data.coupon_days,
             metadata=data.metadata,
+            terms=data.terms(),
             now=now,
         )
         return reward_out(reward)
@@ -50,7 +62,9 @@ class RewardRoutes(Controller):
         parsed = _reward_id(reward_id)
         return reward_out(await rewards.get(session, program_id=caller.program.id, reward_id=parsed))
 
-    @patch("/{reward_id:str}", operation_id="update_reward", scope=Scope.REWARDS_WRITE, responses=problems(403, 404))
+    @patch(
+        "/{reward_id:str}", operation_id="update_reward", scope=Scope.REWARDS_WRITE, responses=problems(403, 404, 409)
+    )
     async def update(
         self, reward_id: FromPath[str], data: JSONBody[RewardPatch], caller: Caller, session: Session, now: Now
     ) -> RewardOut:
@@ -64,6 +78,34 @@ class RewardRoutes(Controller):
             now=now,
         )
         return reward_out(changed)
+
+    @post(
+        "/{reward_id:str}/coupon-codes",
+        operation_id="create_reward_coupon_codes",
+        scope=Scope.REWARDS_WRITE,
+        status_code=200,
+        responses=problems(403, 404, 503),
+    )
+    async def add_codes(
+        self,
+        reward_id: FromPath[str],
+        data: JSONBody[CodesIn],
+        caller: Caller,
+        session: Session,
+        now: Now,
+        dry_run: DryRun = False,
+    ) -> CodesOut:
+        """Give a reward codes of your own: from then on it issues these alone, and they are its stock.
+
+        It needs no Idempotency-Key: a code is added once. One that was issued does not come back when that is undone.
+        """
+        rows = pooling.read(data.csv)
+        outcomes = await pooling.add(
+            session, program_id=caller.program.id, reward_id=_reward_id(reward_id), rows=rows, now=now
+        )
+        if dry_run:
+            await session.rollback()
+        return codes_out(outcomes)
 
 
 def _reward_id(text: str) -> UUID:

@@ -1,4 +1,5 @@
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -9,20 +10,19 @@ from loyalty.core import ids, paging
 from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
-from loyalty.rewards import models, queries, rules
-from loyalty.rewards.discounts import Discount
-from loyalty.rewards.errors import (
-    CouponCodesExhausted,
-    CouponExpired,
-    CouponNotForThisMember,
-    CouponUsed,
-    CouponVoided,
-    OutOfStock,
-    RewardRetired,
-)
-from loyalty.rewards.rules import RewardKind
+from loyalty.rewards import models, pool_queries, queries, rules
+from loyalty.rewards.errors import RewardHasCodes
+from loyalty.rewards.rules import RewardKind, Terms
 
-_CODE_ATTEMPTS: Final = 5
+_ALWAYS: Final = Terms()
+
+
+@dataclass(frozen=True)
+class View:
+    """A reward, and how many of it are left: counted, or what is left of its codes; None for no end."""
+
+    reward: models.Reward
+    stock_left: int | None
 
 
 async def create(
@@ -38,8 +38,10 @@ async def create(
     coupon_days: int | None,
     metadata: dict[str, str],
     now: datetime,
-) -> models.Reward:
-    """Put a reward into the catalogue."""
+    terms: Terms = _ALWAYS,
+) -> View:
+    """Put a reward into the catalogue. Raises RewardEndsTooSoon."""
+    rules.check_dates(terms.available_from, terms.available_until)
     reward = models.Reward(
         program_id=program_id,
         id=ids.new(),
@@ -53,183 +55,67 @@ async def create(
         created_at=now,
         retired_at=None,
         notes=metadata,
+        available_from=terms.available_from,
+        available_until=terms.available_until,
+        limit_count=terms.per_member.count if terms.per_member else None,
+        limit_period=terms.per_member.period if terms.per_member else None,
+        member_attributes={name: sorted(values) for name, values in terms.member_attributes.items()},
+        pooled=False,
     )
     await queries.insert_reward(session, reward)
     await _tell(session, reward=reward, what="created", now=now)
-    return reward
+    return View(reward, stock)
 
 
-async def get(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> models.Reward:
-    return await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+async def get(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> View:
+    reward = await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+    return (await views(session, [reward], program_id=program_id))[0]
 
 
-async def listed(session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]) -> list[models.Reward]:
-    return await queries.list_rewards_by_id(session, program_id=program_id, reward_ids=reward_ids)
+async def listed(session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]) -> list[View]:
+    rows = await queries.list_rewards_by_id(session, program_id=program_id, reward_ids=reward_ids)
+    return await views(session, rows, program_id=program_id)
 
 
 async def page(
     session: AsyncSession, *, program_id: UUID, offered_only: bool, cursor: str | None, limit: int
-) -> Page[models.Reward]:
-    """List rewards in the order they were made."""
+) -> Page[View]:
+    """List rewards in the order they were made; of those offered, what is retired or only given is left out."""
     after = paging.last_id(cursor)
     rows = await queries.list_rewards(
         session, program_id=program_id, offered_only=offered_only, after=after, limit=limit + 1
     )
-    return paging.page(rows, limit=limit, key=lambda reward: ids.encode(reward.id))
+    cut = paging.page(rows, limit=limit, key=lambda reward: ids.encode(reward.id))
+    return Page(await views(session, cut.data, program_id=program_id), cut.has_more, cut.next_cursor)
 
 
 async def update(
     session: AsyncSession, *, program_id: UUID, reward_id: UUID, changes: dict[str, Any], retire: bool, now: datetime
-) -> models.Reward:
-    """Change a reward's name, cost, stock or coupon life for redemptions to come, or retire it."""
-    await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+) -> View:
+    """Change a reward for redemptions to come, or retire it. Locks it. Raises RewardEndsTooSoon, RewardHasCodes."""
+    reward = await queries.lock_reward(session, program_id=program_id, reward_id=reward_id)
+    rules.check_dates(
+        changes.get("available_from", reward.available_from), changes.get("available_until", reward.available_until)
+    )
+    if reward.pooled and changes.get("stock_left") is not None:
+        raise RewardHasCodes
     values = {**changes, **({"retired_at": now} if retire else {})}
     if values:
         await queries.update_reward(session, program_id=program_id, reward_id=reward_id, changes=values)
         session.expire_all()
-        changed = await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
-        await _tell(session, reward=changed, what="updated", now=now)
-    return await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
+    changed = await get(session, program_id=program_id, reward_id=reward_id)
+    if values:
+        await _tell(session, reward=changed.reward, what="updated", now=now)
+    return changed
 
 
-async def offered(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> models.Reward:
-    """Return a reward that can be redeemed now, stock apart."""
-    reward = await queries.get_reward(session, program_id=program_id, reward_id=reward_id)
-    if reward.retired_at is not None:
-        raise RewardRetired
-    return reward
-
-
-async def issue(
-    session: AsyncSession, *, reward: models.Reward, coupon_id: UUID, member_id: UUID, now: datetime
-) -> str:
-    """Take one unit of stock and give its coupon; raises OutOfStock. Locks the reward."""
-    left = await queries.take_stock(session, program_id=reward.program_id, reward_id=reward.id)
-    if left is not None and left < 0:
-        raise OutOfStock
-    for _ in range(_CODE_ATTEMPTS):
-        code = rules.make_coupon_code()
-        if await queries.insert_coupon(
-            session,
-            program_id=reward.program_id,
-            coupon_id=coupon_id,
-            code=code,
-            reward_id=reward.id,
-            member_id=member_id,
-            issued_at=now,
-            expires_at=rules.coupon_expiry(now, days=reward.coupon_days),
-            from_stock=left is not None,
-        ):
-            return code
-    raise CouponCodesExhausted
-
-
-async def use(
-    session: AsyncSession, *, program_id: UUID, code: str, external_order_id: str | None, now: datetime
-) -> UUID:
-    """Use a coupon at the till, once; return its id. Raises CouponNotFound, CouponUsed, CouponVoided, CouponExpired."""
-    coupon = await queries.lock_coupon(session, program_id=program_id, code=rules.fold_coupon_code(code))
-    _refuse_ended(coupon, now=now)
-    await queries.end_coupon(
-        session,
-        program_id=program_id,
-        coupon_id=coupon.id,
-        used_at=now,
-        used_external_order_id=external_order_id,
-    )
-    event = Event("coupon.used", coupon.id, occurred_at=now, recorded_at=now, member_id=coupon.member_id)
-    await outbox.tell(session, program_id=program_id, events=[event])
-    return coupon.id
-
-
-async def usable(
-    session: AsyncSession, *, program_id: UUID, code: str, member_id: UUID | None, now: datetime
-) -> tuple[models.Coupon, models.Reward]:
-    """Return a coupon that a member could use now, and its reward; nothing is locked.
-
-    Raises CouponNotFound, CouponNotForThisMember, CouponUsed, CouponVoided, CouponExpired.
-    """
-    coupon = await queries.find_coupon(session, program_id=program_id, code=rules.fold_coupon_code(code))
-    if coupon.member_id != member_id:
-        raise CouponNotForThisMember
-    _refuse_ended(coupon, now=now)
-    return coupon, await queries.get_reward(session, program_id=program_id, reward_id=coupon.reward_id)
-
-
-async def use_on(
-    session: AsyncSession,
-    discounts: Sequence[Discount],
-    *,
-    program_id: UUID,
-    order_id: UUID,
-    external_order_id: str,
-    now: datetime,
-) -> None:
-    """Use coupons on an order. Locks them, in order of id, after wallets. Raises what `use` raises."""
-    for discount in sorted(discounts, key=lambda discount: discount.coupon_id):
-        await use(session, program_id=program_id, code=discount.code, external_order_id=external_order_id, now=now)
-    rows = [
-        {
-            "program_id": program_id,
-            "order_id": order_id,
-            "coupon_id": discount.coupon_id,
-            "position": position,
-            "reward_id": discount.reward_id,
-            "code": discount.code,
-            "line_minor": list(discount.line_minor),
-            "return_id": None,
-        }
-        for position, discount in enumerate(discounts, start=1)
-    ]
-    await queries.insert_discounts(session, rows)
-
-
-async def discounts(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.CouponDiscount]:
-    """Return what coupons took off an order, in the order in which they did."""
-    return await queries.list_discounts(session, program_id=program_id, order_id=order_id)
-
-
-async def undo_uses(session: AsyncSession, *, program_id: UUID, order_id: UUID, return_id: UUID, now: datetime) -> None:
-    """Make the coupons of an order that went back as a whole good again, as long as they are. Locks them."""
-    used = [row for row in await discounts(session, program_id=program_id, order_id=order_id) if row.return_id is None]
-    for row in sorted(used, key=lambda row: row.coupon_id):
-        coupon = await queries.lock_coupon(session, program_id=program_id, coupon_id=row.coupon_id)
-        await queries.end_coupon(session, program_id=program_id, coupon_id=coupon.id)
-        event = Event("coupon.returned", coupon.id, occurred_at=now, recorded_at=now, member_id=coupon.member_id)
-        await outbox.tell(session, program_id=program_id, events=[event])
-    if used:
-        await queries.set_returned(session, program_id=program_id, order_id=order_id, return_id=return_id)
-
-
-async def take_back(session: AsyncSession, *, program_id: UUID, coupon_id: UUID, now: datetime) -> None:
-    """Void a coupon that is neither used nor expired, and return its unit to the stock it came from."""
-    coupon = await queries.lock_coupon(session, program_id=program_id, coupon_id=coupon_id)
-    _refuse_ended(coupon, now=now)
-    await queries.end_coupon(session, program_id=program_id, coupon_id=coupon_id, voided_at=now)
-    if coupon.from_stock:
-        await queries.put_stock_back(session, program_id=program_id, reward_id=coupon.reward_id)
-
-
-async def coupons(
-    session: AsyncSession, *, program_id: UUID, coupon_ids: Collection[UUID]
-) -> dict[UUID, models.Coupon]:
-    return await queries.list_coupons(session, program_id=program_id, coupon_ids=coupon_ids)
-
-
-def _refuse_ended(coupon: models.Coupon, *, now: datetime) -> None:
-    if coupon.used_at is not None:
-        raise CouponUsed
-    if coupon.voided_at is not None:
-        raise CouponVoided
-    if coupon.expires_at is not None and coupon.expires_at <= now:
-        raise CouponExpired
+async def views(session: AsyncSession, rewards: Collection[models.Reward], *, program_id: UUID) -> list[View]:
+    """Return rewards with what is left of them."""
+    pooled = [reward.id for reward in rewards if reward.pooled]
+    left = await pool_queries.count_codes(session, program_id=program_id, reward_ids=pooled) if pooled else {}
+    return [View(reward, left.get(reward.id, 0) if reward.pooled else reward.stock_left) for reward in rewards]
 
 
 async def _tell(session: AsyncSession, *, reward: models.Reward, what: str, now: datetime) -> None:
     event = Event(f"reward.{what}", reward.id, occurred_at=now, recorded_at=now)
     await outbox.tell(session, program_id=reward.program_id, events=[event])
-
-
-async def hand_over(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
-    """Make one member's coupons another's."""
-    await queries.set_coupon_owner(session, program_id=program_id, giver=giver, receiver=receiver)

@@ -2,6 +2,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,6 +12,7 @@ from loyalty.points import service as points
 from loyalty.programs import service as programs
 from loyalty.programs.rules import Program
 from loyalty.quotes import service as quotes
+from loyalty.rewards import coupons
 
 _KEEP_KEYS: Final = timedelta(days=30)
 _KEEP_QUOTES: Final = timedelta(days=1)
@@ -52,6 +54,11 @@ async def forget_quotes(session: AsyncSession, program: Program, moment: Moment,
     return await quotes.forget(session, program_id=program.id, before=moment.now - _KEEP_QUOTES, limit=limit)
 
 
+async def expire_coupons(session: AsyncSession, program: Program, moment: Moment, limit: int) -> int:
+    """Tell of coupons whose time is over."""
+    return await coupons.expire(session, program_id=program.id, now=moment.now, limit=limit)
+
+
 async def seal(session: AsyncSession, program: Program, moment: Moment, _: int) -> int:
     """Seal the next closed day of the ledger."""
     return int(await books.seal_next(session, program=program, now=moment.now, real_now=moment.real))
@@ -61,6 +68,7 @@ JOBS: Final = {
     "settle_wallets": Job(timedelta(seconds=10), 200, settle),
     "forget_keys": Job(timedelta(hours=1), 5_000, forget_keys),
     "forget_quotes": Job(timedelta(hours=1), 5_000, forget_quotes),
+    "expire_coupons": Job(timedelta(minutes=1), 500, expire_coupons),
     "seal_ledger": Job(timedelta(hours=1), 1, seal),
 }
 
@@ -72,8 +80,19 @@ async def advance_clock(session: AsyncSession, *, program: Program, to: datetime
     """
     moved = await programs.advance_clock(session, program_id=program.id, to=to, real_now=real_now)
     await points.lock_due(session, program_id=program.id, until=to)
-    while (due := await points.next_due(session, program_id=program.id)) is not None and due <= to:
-        at = max(due, program.now(real_now))
-        while await settle(session, program, Moment(at, real_now), JOBS["settle_wallets"].batch):
-            pass
+    done_at = None
+    while (due := await _next_due(session, program_id=program.id, after=done_at)) is not None and due <= to:
+        done_at = max(due, program.now(real_now))
+        for name in ("settle_wallets", "expire_coupons"):
+            while await JOBS[name].work(session, program, Moment(done_at, real_now), JOBS[name].batch):
+                pass
     return moved
+
+
+async def _next_due(session: AsyncSession, *, program_id: UUID, after: datetime | None) -> datetime | None:
+    """Return when something is due next. A coupon that somebody holds is passed by, and left to the job."""
+    found = (
+        await points.next_due(session, program_id=program_id),
+        await coupons.next_expiry(session, program_id=program_id, after=after),
+    )
+    return min((due for due in found if due is not None), default=None)

@@ -1,0 +1,188 @@
+"""The SQL of coupons, and of what they took off orders."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.core.db import insert_rows
+from loyalty.rewards import models
+from loyalty.rewards.errors import CouponNotFound
+
+
+async def insert_coupon(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    coupon_id: UUID,
+    code: str,
+    written: str,
+    reward_id: UUID,
+    member_id: UUID,
+    issued_at: datetime,
+    expires_at: datetime | None,
+    from_stock: bool,
+) -> bool:
+    """Add a coupon; False if its code is taken."""
+    added = await session.execute(
+        insert(models.Coupon)
+        .values(
+            program_id=program_id,
+            id=coupon_id,
+            code=code,
+            written=written,
+            reward_id=reward_id,
+            member_id=member_id,
+            issued_at=issued_at,
+            expires_at=expires_at,
+            from_stock=from_stock,
+        )
+        .on_conflict_do_nothing(index_elements=["program_id", "code"])
+        .returning(models.Coupon.id)
+    )
+    return added.first() is not None
+
+
+async def list_coupons(
+    session: AsyncSession, *, program_id: UUID, coupon_ids: Collection[UUID]
+) -> dict[UUID, models.Coupon]:
+    coupon = models.Coupon
+    found = await session.execute(
+        select(coupon).where(coupon.program_id == program_id, coupon.id.in_(list(coupon_ids)))
+    )
+    return {row.id: row for row in found.scalars()}
+
+
+async def lock_coupon(
+    session: AsyncSession, *, program_id: UUID, coupon_id: UUID | None = None, code: str | None = None
+) -> models.Coupon:
+    """Lock a coupon, by its id or by its code."""
+    coupon = models.Coupon
+    own = coupon.id == coupon_id if coupon_id is not None else coupon.code == code
+    found = await session.execute(
+        select(coupon).where(coupon.program_id == program_id, own).with_for_update(key_share=True),
+        execution_options={"populate_existing": True},
+    )
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise CouponNotFound
+    return row
+
+
+async def find_coupon(session: AsyncSession, *, program_id: UUID, code: str) -> models.Coupon:
+    coupon = models.Coupon
+    found = await session.execute(select(coupon).where(coupon.program_id == program_id, coupon.code == code))
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise CouponNotFound
+    return row
+
+
+async def count_had(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, since: Mapping[UUID, datetime | None]
+) -> dict[UUID, int]:
+    """Return how many coupons of each reward a member got from an instant on, or ever, that were not taken back."""
+    coupon = models.Coupon
+    wanted = [
+        coupon.reward_id == reward_id
+        if begin is None
+        else and_(coupon.reward_id == reward_id, coupon.issued_at >= begin)
+        for reward_id, begin in since.items()
+    ]
+    found = await session.execute(
+        select(coupon.reward_id, func.count())
+        .where(
+            coupon.program_id == program_id,
+            coupon.member_id == member_id,
+            coupon.voided_at.is_(None),
+            or_(false(), *wanted),
+        )
+        .group_by(coupon.reward_id)
+    )
+    return {row[0]: row[1] for row in found}
+
+
+async def expire_coupons(session: AsyncSession, *, program_id: UUID, now: datetime, limit: int) -> list[models.Coupon]:
+    """Mark at most so many coupons whose time is over, the first first, and return them; what is locked is left."""
+    coupon = models.Coupon
+    due = (
+        select(coupon)
+        .where(*_waiting(program_id), coupon.expires_at <= now)
+        .order_by(coupon.expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    found = list((await session.execute(due, execution_options={"populate_existing": True})).scalars())
+    if found:
+        named = [row.id for row in found]
+        await session.execute(
+            update(coupon).where(coupon.program_id == program_id, coupon.id.in_(named)).values(expired_at=now)
+        )
+    return found
+
+
+async def find_next_expiry(session: AsyncSession, *, program_id: UUID, after: datetime | None) -> datetime | None:
+    """Return when the time of the next coupon is over, later than an instant or at all."""
+    query = select(func.min(models.Coupon.expires_at)).where(*_waiting(program_id))
+    if after is not None:
+        query = query.where(models.Coupon.expires_at > after)
+    return (await session.execute(query)).scalar_one()
+
+
+async def insert_discounts(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    await insert_rows(session, models.CouponDiscount, rows)
+
+
+async def list_discounts(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.CouponDiscount]:
+    own = models.CouponDiscount
+    found = await session.execute(
+        select(own).where(own.program_id == program_id, own.order_id == order_id).order_by(own.position)
+    )
+    return list(found.scalars())
+
+
+async def set_returned(session: AsyncSession, *, program_id: UUID, order_id: UUID, return_id: UUID) -> None:
+    own = models.CouponDiscount
+    await session.execute(
+        update(own).where(own.program_id == program_id, own.order_id == order_id).values(return_id=return_id)
+    )
+
+
+async def end_coupon(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    coupon_id: UUID,
+    used_at: datetime | None = None,
+    used_external_order_id: str | None = None,
+    voided_at: datetime | None = None,
+) -> None:
+    coupon = models.Coupon
+    await session.execute(
+        update(coupon)
+        .where(coupon.program_id == program_id, coupon.id == coupon_id)
+        .values(used_at=used_at, used_external_order_id=used_external_order_id, voided_at=voided_at)
+    )
+
+
+async def set_coupon_owner(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
+    coupon = models.Coupon
+    await session.execute(
+        update(coupon).where(coupon.program_id == program_id, coupon.member_id == giver).values(member_id=receiver)
+    )
+
+
+def _waiting(program_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    """Choose coupons that nothing has ended yet, but time may; as their index does."""
+    coupon = models.Coupon
+    return (
+        coupon.program_id == program_id,
+        coupon.expires_at.is_not(None),
+        coupon.used_at.is_(None),
+        coupon.voided_at.is_(None),
+        coupon.expired_at.is_(None),
+    )
