@@ -60,7 +60,7 @@ class ValueIn(Body):
     minimum: MoneyIn | None = None
 
 
-class MemberLimitIn(Body):
+class RewardLimitIn(Body):
     """How many one member may have within a day, week, month or year of the program's calendar, or ever."""
 
     count: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
@@ -83,7 +83,7 @@ class RewardIn(CrossChecked):
     coupon_days: CouponDays | None = None
     available_from: Instant | None = None
     available_until: Instant | None = None
-    per_member: MemberLimitIn | None = None
+    per_member: RewardLimitIn | None = None
     member_attributes: MemberAttributes = Field(default_factory=dict)
     metadata: Metadata
 
@@ -116,7 +116,7 @@ class RewardPatch(Body):
     coupon_days: CouponDays | None = None
     available_from: Instant | None = None
     available_until: Instant | None = None
-    per_member: MemberLimitIn | None = None
+    per_member: RewardLimitIn | None = None
     member_attributes: MemberAttributes | None = None
     retired: Flag = False
     metadata: Attributes | None = None
@@ -161,7 +161,7 @@ class CodesOut(msgspec.Struct):
     rows: list[CodeRowOut]
 
 
-class MemberLimitOut(msgspec.Struct):
+class RewardLimitOut(msgspec.Struct):
     count: int
     period: str
 
@@ -180,7 +180,7 @@ class RewardOut(msgspec.Struct):
     coupon_days: int | None
     available_from: str | None
     available_until: str | None
-    per_member: MemberLimitOut | None
+    per_member: RewardLimitOut | None
     member_attributes: dict[str, list[str]]
     retired_at: str | None
     metadata: dict[str, str]
@@ -206,7 +206,7 @@ def reward_out(view: View) -> RewardOut:
         coupon_days=reward.coupon_days,
         available_from=rfc3339(reward.available_from) if reward.available_from else None,
         available_until=rfc3339(reward.available_until) if reward.available_until else None,
-        per_member=MemberLimitOut(reward.limit_count, reward.limit_period or "") if reward.limit_count else None,
+        per_member=RewardLimitOut(reward.limit_count, reward.limit_period or "") if reward.limit_count else None,
         member_attributes=reward.member_attributes,
         retired_at=rfc3339(reward.retired_at) if reward.retired_at else None,
         metadata=reward.notes,
