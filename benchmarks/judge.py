@@ -6,7 +6,8 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID
 
-from loyalty.earning.evaluation import Moment, Purchase, judge_order
+from loyalty.earning.evaluation import judge_order
+from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.rules import RuleVersion
 from loyalty.earning.terms import (
     Bonus,

@@ -29,7 +29,7 @@ from loyalty.core.embedded import remove, serve
 from loyalty.core.settings import Settings
 from loyalty.demo import program as demo
 from loyalty.demo import purchases
-from loyalty.earning import service as earning
+from loyalty.earning import authoring
 from loyalty.earning.terms import PointsPerAmount, Terms
 from loyalty.programs import service as programs
 from loyalty.programs.rules import Mode, ProgramRules
@@ -149,7 +149,7 @@ async def _open(sessions: Sessions) -> str:
             actor="bench",
             now=clock.now(),
         )
-        await earning.create(
+        await authoring.create(
             session,
             program_id=program.id,
             name="base",

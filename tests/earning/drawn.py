@@ -6,7 +6,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from loyalty.earning.evaluation import Moment, Purchase
+from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.rules import Allowance, RuleVersion
 from loyalty.earning.terms import (
     Bonus,

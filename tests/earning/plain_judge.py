@@ -11,7 +11,8 @@ from math import ceil, floor
 from typing import Any
 from uuid import UUID
 
-from loyalty.earning.evaluation import Moment, Outcome, Purchase
+from loyalty.earning.evaluation import Outcome
+from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.rules import RuleVersion
 from loyalty.earning.terms import (
     Bonus,

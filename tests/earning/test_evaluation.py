@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tests.earning import drawn, plain_judge
 from tests.earning.drawn import MONDAY
 
-from loyalty.earning.evaluation import Moment, Outcome, Purchase, judge_activity, judge_order, read_facts, write_facts
+from loyalty.earning.definitions import read_terms, write_terms
+from loyalty.earning.evaluation import Outcome, judge_activity, judge_order
+from loyalty.earning.facts import Moment, Purchase, read_facts, write_facts
 from loyalty.earning.rules import Allowance, RuleVersion
 from loyalty.earning.terms import (
     Bonus,
@@ -28,8 +30,6 @@ from loyalty.earning.terms import (
     Terms,
     Window,
     kind_of,
-    read_terms,
-    write_terms,
 )
 from loyalty.orders.rules import Line, LineKind
 from loyalty.programs.policies import EarningBase

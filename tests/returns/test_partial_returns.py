@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.earning import drawn
 
-from loyalty.earning.evaluation import Moment, Purchase, judge_order
+from loyalty.earning.evaluation import judge_order
+from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.rules import Given, RuleVersion, find_excess
 from loyalty.earning.terms import Combination, Conditions, Goods, PointsPerAmount, Terms
 from loyalty.orders.returning import BoughtLine, ReturnedLine, WantedLine, after, plan

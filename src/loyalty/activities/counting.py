@@ -10,7 +10,8 @@ from loyalty.activities import queries
 from loyalty.activities.rules import Judged, NewActivity, Paid
 from loyalty.earning import limiting
 from loyalty.earning import service as earning
-from loyalty.earning.evaluation import Moment, judge_activity, write_facts
+from loyalty.earning.evaluation import judge_activity
+from loyalty.earning.facts import Moment, write_facts
 from loyalty.earning.limiting import Tally
 from loyalty.earning.service import RuleSet
 from loyalty.members.rules import Standing

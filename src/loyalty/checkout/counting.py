@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.checkout import rules
 from loyalty.earning import limiting
 from loyalty.earning import service as earning
-from loyalty.earning.evaluation import Moment, Purchase, judge_order
+from loyalty.earning.evaluation import judge_order
+from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import Award, RuleVersion
 from loyalty.earning.service import Count

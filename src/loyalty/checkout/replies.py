@@ -5,8 +5,6 @@ from uuid import UUID
 
 import msgspec
 
-from loyalty.checkout.quoting import View as QuoteView
-from loyalty.checkout.quoting import left_to_pay
 from loyalty.checkout.service import View
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
@@ -153,91 +151,6 @@ class OrderPage(msgspec.Struct):
     next_cursor: str | None
 
 
-class QuotedAwardOut(msgspec.Struct):
-    """What one rule would give, and each line's share of it."""
-
-    rule_id: str
-    rule_version: int
-    base: MoneyOut
-    points: int
-    unit: str
-    line_points: list[int]
-
-
-class OfferOut(msgspec.Struct):
-    """From how many to how many points may pay, and what the most are worth."""
-
-    least: int
-    most: int
-    most_value: MoneyOut
-
-
-class QuoteOut(msgspec.Struct):
-    """What an order would come to if it were placed and paid now; an order that names the quote gets just that.
-
-    `spendable` are the member's points, null for who may not pay with any; `offer` is null where points cannot pay.
-    What is earned begins at `points_begin_at` (null: at once, or on delivery) and expires at `points_end_at`.
-    """
-
-    id: str
-    customer_id: str | None
-    valid_until: str
-    total: MoneyOut
-    left_to_pay: MoneyOut
-    lines: list[LineOut]
-    discounts: list[DiscountOut]
-    paid_with_points: PaidWithPointsOut | None
-    spendable: int | None
-    offer: OfferOut | None
-    points_earned: int
-    awards: list[QuotedAwardOut]
-    trace: list[TraceOut]
-    points_begin_at: str | None
-    points_end_at: str | None
-
-
-def quote_out(view: QuoteView, *, unit: str) -> QuoteOut:
-    order, currency = view.order, view.order.currency
-    verdicts = view.counted.verdicts if view.counted else []
-    awards = view.counted.awards if view.counted else []
-    return QuoteOut(
-        id=ids.public("quo", view.quote.id),
-        customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
-        valid_until=rfc3339(view.quote.valid_until),
-        total=MoneyOut(order.total_minor, currency),
-        left_to_pay=MoneyOut(left_to_pay(order.lines), currency),
-        lines=[_line_out(line, currency) for line in order.lines],
-        discounts=[_discount_out(own, currency) for own in view.discounts],
-        paid_with_points=None
-        if view.tender is None
-        else PaidWithPointsOut(
-            points=view.tender.points,
-            unit=unit,
-            value=MoneyOut(view.tender.value_minor, currency),
-            line_values=[MoneyOut(line.points_minor, currency) for line in order.lines],
-        ),
-        spendable=view.spendable,
-        offer=None
-        if view.offer is None
-        else OfferOut(view.offer.least, view.offer.most, MoneyOut(view.offer.most_minor, currency)),
-        points_earned=sum(award.points for award in awards),
-        awards=[
-            QuotedAwardOut(
-                rule_id=ids.public("rul", award.rule.rule_id),
-                rule_version=award.rule.version,
-                base=MoneyOut(award.base_minor, currency),
-                points=award.points,
-                unit=award.rule.terms.unit,
-                line_points=list(award.line_points),
-            )
-            for award in awards
-        ],
-        trace=[trace_out(own, currency) for own in verdicts],
-        points_begin_at=rfc3339(view.begins_at) if view.begins_at else None,
-        points_end_at=rfc3339(view.ends_at) if view.ends_at else None,
-    )
-
-
 def order_out(view: View) -> OrderOut:
     """Show an order as it stands now."""
     order = view.order
@@ -256,8 +169,8 @@ def order_out(view: View) -> OrderOut:
         delivered_at=rfc3339(order.delivered_at) if order.delivered_at else None,
         cancelled_at=rfc3339(order.cancelled_at) if order.cancelled_at else None,
         late=order.placed_at < order.recorded_at,
-        lines=[_line_out(line, order.currency) for line in view.lines],
-        discounts=[_discount_out(own, order.currency) for own in view.discounts],
+        lines=[line_out(line, order.currency) for line in view.lines],
+        discounts=[discount_out(own, order.currency) for own in view.discounts],
         paid_with_points=_tender_out(view),
         points_earned=sum(award.points for award in view.awards),
         awards=[_award_out(award, order.currency) for award in view.awards],
@@ -324,7 +237,7 @@ def _earned(view: View) -> list[OrderEntryOut]:
     return [_entry_out(entry) for entry in view.entries if entry.kind in ("spend", "capture", "earn")]
 
 
-def _discount_out(own: CouponDiscount | Discount, currency: str) -> DiscountOut:
+def discount_out(own: CouponDiscount | Discount, currency: str) -> DiscountOut:
     return DiscountOut(
         coupon_code=own.code,
         reward_id=ids.public("rew", own.reward_id),
@@ -346,7 +259,7 @@ def _tender_out(view: View) -> PaidWithPointsOut | None:
     )
 
 
-def _line_out(line: OrderLine | Line, currency: str) -> LineOut:
+def line_out(line: OrderLine | Line, currency: str) -> LineOut:
     return LineOut(
         sku=line.sku,
         category=line.category,

@@ -10,16 +10,15 @@ from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
 from loyalty.checkout import claims, couponing, quoting
 from loyalty.checkout import service as checkout
+from loyalty.checkout.quote_replies import QuoteOut, quote_out
 from loyalty.checkout.replies import (
     OrderOut,
     OrderPage,
-    QuoteOut,
     delivered_out,
     order_out,
     order_page,
     paid_out,
     placed_out,
-    quote_out,
 )
 from loyalty.checkout.schemas import (
     CouponCheckIn,

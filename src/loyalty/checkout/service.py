@@ -13,7 +13,8 @@ from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
 from loyalty.earning import models as earning_models
 from loyalty.earning import service as earning
-from loyalty.earning.evaluation import Purchase, Verdict
+from loyalty.earning.evaluation import Verdict
+from loyalty.earning.facts import Purchase
 from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import CustomerNotFound

@@ -15,7 +15,7 @@ from loyalty.access.rules import ALL_KEY_SCOPES, READ_SCOPES, KeyKind
 from loyalty.core import clock, ids
 from loyalty.core.db import Sessions, transaction
 from loyalty.demo import purchases
-from loyalty.earning import service as earning
+from loyalty.earning import authoring
 from loyalty.earning.terms import PointsPerAmount, Terms
 from loyalty.imports import service as imports
 from loyalty.imports.rules import Record
@@ -95,7 +95,7 @@ async def _create(session: AsyncSession) -> Program:
         actor=_ACTOR,
         now=BEGINS_AT,
     )
-    await earning.create(
+    await authoring.create(
         session,
         program_id=program.id,
         name="One point a dollar",

@@ -1,28 +1,23 @@
 """What rules give for an order or an activity, and why not: every rule gets a verdict."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Protocol, Self
 from uuid import UUID
 
 from loyalty.core.money import MAX_INTEGER, share
+from loyalty.earning.baskets import Basket
+from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.rules import Allowance, Award, RuleVersion, divide
 from loyalty.earning.terms import (
     Bonus,
     Combination,
     Conditions,
-    Goods,
     Multiplier,
     PointsPerActivity,
     PointsPerAmount,
     PointsPerItem,
 )
-from loyalty.orders.rules import Line, LineKind
-from loyalty.programs.policies import EarningBase
-
-_TOTALS = EarningBase()
 
 
 class Outcome(StrEnum):
@@ -43,58 +38,6 @@ class Outcome(StrEnum):
     LIMIT_REACHED = "limit_reached"
     NOT_THE_BEST = "not_the_best"
     OUTRANKED = "outranked"
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The facts of the moment that rules ask for. `local` is the instant in the program's zone.
-
-    `order_number` counts the customer's orders from 1; `allowed` is what the rules with limits may still give; `base`
-    is the program's word on what of a line counts. `barred` are the rules that asked for other attributes, where the
-    moment has passed and these are not kept: they are personal.
-    """
-
-    local: datetime
-    base: EarningBase = _TOTALS
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    order_number: int | None = None
-    allowed: Mapping[UUID, Allowance] = field(default_factory=dict)
-    barred: frozenset[UUID] | None = None
-
-    def bars(self, rule: RuleVersion) -> bool:
-        """Tell whether a rule asks for attributes that the member has not."""
-        if self.barred is not None:
-            return rule.rule_id in self.barred
-        asked = rule.terms.conditions.attributes.items()
-        return any(self.attributes.get(name) not in values for name, values in asked)
-
-
-class Bought(Protocol):
-    """What is kept of an order, wherever it is kept."""
-
-    @property
-    def currency(self) -> str: ...
-    @property
-    def channel(self) -> str | None: ...
-    @property
-    def store(self) -> str | None: ...
-    @property
-    def payment_method(self) -> str | None: ...
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """An order as rules look at it."""
-
-    currency: str
-    lines: Sequence[Line]
-    channel: str | None = None
-    store: str | None = None
-    payment_method: str | None = None
-
-    @classmethod
-    def of(cls, order: Bought, lines: Sequence[Line]) -> Self:
-        return cls(order.currency, lines, order.channel, order.store, order.payment_method)
 
 
 @dataclass(frozen=True)
@@ -121,33 +64,12 @@ class Verdict:
         return Award(self.rule, self.base_minor, self.points, self.line_points)
 
 
-def write_facts(rules: Iterable[RuleVersion], moment: Moment) -> dict[str, Any]:
-    """Write down the facts that rules asked for, so that a return counts by those of the order."""
-    facts = {
-        "barred": [str(rule.rule_id) for rule in rules if moment.bars(rule)],
-        "order_number": moment.order_number,
-        "base": {} if moment.base == _TOTALS else asdict(moment.base),
-        "allowed": {str(rule_id): [own.member, own.budget] for rule_id, own in moment.allowed.items()},
-    }
-    return {name: value for name, value in facts.items() if value}
-
-
-def read_facts(facts: Mapping[str, Any], *, local: datetime) -> Moment:
-    return Moment(
-        local,
-        base=EarningBase(**facts.get("base", {})),
-        barred=frozenset(UUID(rule_id) for rule_id in facts.get("barred", ())),
-        order_number=facts.get("order_number"),
-        allowed={UUID(rule_id): Allowance(*own) for rule_id, own in facts.get("allowed", {}).items()},
-    )
-
-
 def judge_order(rules: Iterable[RuleVersion], *, purchase: Purchase, moment: Moment) -> list[Verdict]:
     """Count an order under every rule, in order of priority: one base, one rounding, one verdict a rule.
 
     Rules give first; multipliers then raise what rules per amount and per item gave.
     """
-    basket = _Basket(purchase, moment.base)
+    basket = Basket(purchase, moment.base)
     ranked = sorted(
         (rule for rule in rules if rule.terms.activity is None), key=lambda rule: (-rule.terms.priority, rule.rule_id)
     )
@@ -176,61 +98,8 @@ def judge_activity(rules: Iterable[RuleVersion], *, activity: str, moment: Momen
     return _combine(verdicts, held_back=())
 
 
-def base_of(line: Line, policy: EarningBase) -> int:
-    """Return what of a line counts towards points, in minor units."""
-    if not _counts(line, policy):
-        return 0
-    amount = line.total_minor
-    amount += line.discount_minor if policy.before_discounts else 0
-    amount -= line.tax_minor if policy.without_tax else 0
-    amount -= 0 if policy.paid_with_points else line.points_minor
-    return max(0, amount)
-
-
-def _counts(line: Line, policy: EarningBase) -> bool:
-    match line.kind:
-        case LineKind.PRODUCT:
-            return True
-        case LineKind.GIFT_CARD:
-            return policy.gift_cards
-        case LineKind.SHIPPING:
-            return policy.shipping
-
-
-class _Basket:
-    """The lines of a purchase, to be chosen from by what they are."""
-
-    def __init__(self, purchase: Purchase, base: EarningBase) -> None:
-        self.lines = purchase.lines
-        self.bases = [base_of(line, base) for line in self.lines]
-        self._all = [
-            index
-            for index, line in enumerate(self.lines)
-            if _counts(line, base) and (line.quantity or line.total_minor)
-        ]
-        self._named: dict[str, dict[str | None, set[int]]] = {"skus": {}, "categories": {}, "brands": {}}
-        for index in self._all:
-            line = self.lines[index]
-            for name, value in (("skus", line.sku), ("categories", line.category), ("brands", line.brand)):
-                self._named[name].setdefault(value, set()).add(index)
-
-    def choose(self, conditions: Conditions) -> list[int]:
-        """Return the indexes of the lines that conditions choose."""
-        if conditions.include.is_empty and conditions.exclude.is_empty:
-            return self._all
-        chosen = set(self._all) if conditions.include.is_empty else self._of(conditions.include)
-        return sorted(chosen - self._of(conditions.exclude))
-
-    def _of(self, goods: Goods) -> set[int]:
-        found: set[int] = set()
-        for name, values in (("skus", goods.skus), ("categories", goods.categories), ("brands", goods.brands)):
-            for value in values & self._named[name].keys():
-                found |= self._named[name][value]
-        return found
-
-
 def _judge(
-    rule: RuleVersion, purchase: Purchase, moment: Moment, basket: _Basket, gave: Mapping[str, Sequence[int]]
+    rule: RuleVersion, purchase: Purchase, moment: Moment, basket: Basket, gave: Mapping[str, Sequence[int]]
 ) -> Verdict:
     terms, conditions = rule.terms, rule.terms.conditions
     if unmet := _unmet_there(conditions, purchase) or _unmet_then(rule, moment):
@@ -286,7 +155,7 @@ def _is_counted(conditions: Conditions, number: int | None) -> bool:
 
 
 def _give(
-    gives: object, currency: str, verdict: Verdict, basket: _Basket, chosen: Sequence[int], gave: Sequence[int]
+    gives: object, currency: str, verdict: Verdict, basket: Basket, chosen: Sequence[int], gave: Sequence[int]
 ) -> tuple[int, list[int]]:
     """Return a rule's points before limits, and by what they spread over the chosen lines."""
     bases = [basket.bases[index] for index in chosen]

@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.db import insert_rows
 from loyalty.earning import models
+from loyalty.earning.definitions import read_terms, write_terms
 from loyalty.earning.errors import EarningRuleNotFound
 from loyalty.earning.rules import Award, RuleVersion
-from loyalty.earning.terms import Terms, kind_of, read_terms, write_terms
+from loyalty.earning.terms import Terms, kind_of
 
 
 async def list_versions(session: AsyncSession, *, program_id: UUID) -> list[models.EarningRuleVersion]:

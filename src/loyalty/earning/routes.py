@@ -8,7 +8,7 @@ from loyalty.access.rules import Scope
 from loyalty.core import ids
 from loyalty.core.problems import problems
 from loyalty.core.web import Session
-from loyalty.earning import service as earning
+from loyalty.earning import authoring
 from loyalty.earning.errors import EarningRuleNotFound
 from loyalty.earning.schemas import (
     RuleActivationIn,
@@ -28,13 +28,13 @@ class EarningRuleRoutes(Controller):
     @get("/", operation_id="list_earning_rules", scope=Scope.PROGRAM_READ, responses=problems(403))
     async def listing(self, caller: Caller, session: Session, now: Now) -> RuleList:
         """List the earning rules with all their versions."""
-        rules = await earning.listing(session, program_id=caller.program.id)
+        rules = await authoring.listing(session, program_id=caller.program.id)
         return RuleList([rule_out(rule, now=now) for rule in rules])
 
     @post("/", operation_id="create_earning_rule", scope=Scope.PROGRAM_WRITE, responses=problems(403, 409))
     async def create(self, data: JSONBody[RuleIn], caller: Caller, session: Session, now: Now) -> RuleOut:
         """Create a rule with its first version."""
-        rule = await earning.create(
+        rule = await authoring.create(
             session,
             program_id=caller.program.id,
             name=data.name,
@@ -57,7 +57,7 @@ class EarningRuleRoutes(Controller):
     ) -> RuleOut:
         """Let a rule say something else from now or later on; orders already counted keep their version."""
         parsed = _rule_id(rule_id)
-        rule = await earning.change(
+        rule = await authoring.change(
             session,
             program_id=caller.program.id,
             rule_id=parsed,
@@ -80,7 +80,7 @@ class EarningRuleRoutes(Controller):
         self, rule_id: FromPath[str], data: JSONBody[RuleActivationIn], caller: Caller, session: Session, now: Now
     ) -> RuleOut:
         """Let a rule's newest draft hold from now or later on."""
-        rule = await earning.activate(
+        rule = await authoring.activate(
             session,
             program_id=caller.program.id,
             rule_id=_rule_id(rule_id),
@@ -102,7 +102,7 @@ class EarningRuleRoutes(Controller):
         self, rule_id: FromPath[str], data: JSONBody[RuleRetirementIn], caller: Caller, session: Session, now: Now
     ) -> RuleOut:
         """End a rule now or later; orders already counted keep their version."""
-        rule = await earning.retire(
+        rule = await authoring.retire(
             session,
             program_id=caller.program.id,
             rule_id=_rule_id(rule_id),

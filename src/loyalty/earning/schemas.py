@@ -20,9 +20,10 @@ from loyalty.core.fields import (
     Unit,
     text,
 )
+from loyalty.earning.authoring import Rule
+from loyalty.earning.definitions import read_terms
 from loyalty.earning.models import EarningRuleVersion
-from loyalty.earning.service import Rule
-from loyalty.earning.terms import Combination, Rounding, RuleKind, Terms, read_terms
+from loyalty.earning.terms import Combination, Rounding, RuleKind, Terms
 from loyalty.programs.policies import LimitPeriod
 
 _MOST_NAMES = 500

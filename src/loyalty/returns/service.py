@@ -9,7 +9,7 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.earning import models as earning_models
 from loyalty.earning import service as earning
-from loyalty.earning.evaluation import Purchase
+from loyalty.earning.facts import Purchase
 from loyalty.earning.rules import Excess
 from loyalty.earning.service import Regained
 from loyalty.orders import models as order_models
