@@ -178,7 +178,7 @@ async def _own_object(world: World, operation: Operation) -> dict[str, str]:  # 
         case "create_my_redemption_cancellation":
             own = {"member_id": member, "reward_id": world.reward["id"]}
             return {"redemption_id": (await shop.post("/v1/redemptions", own))["id"]}
-        case "create_order_delivery" | "create_order_return" | "create_order_payment":
+        case "create_order_delivery" | "create_order_return" | "create_order_payment" | "create_order_amendment":
             order = await shop.order(5, customer_id=world.member["customer_id"], status="placed")
             return {"order_id": order["id"]}
         case "create_member_erasure":

@@ -108,6 +108,8 @@ async def test_every_effect_of_time_and_of_hands_is_told(shop: Shop) -> None:
     order = await shop.order(30, customer_id=bob["customer_id"])
     await shop.post(f"/v1/orders/{order['id']}/deliveries", {})
     await shop.post("/v1/redemptions", {"member_id": bob["id"], "reward_id": reward["id"]})
+    tea = {"sku": "tea", "total": {"amount": 10, "currency": "EUR"}}
+    await shop.post(f"/v1/orders/{order['id']}/amendments", {"currency": "EUR", "added": [tea]})
     await shop.post(f"/v1/orders/{order['id']}/returns", {"total": {"amount": 2000, "currency": "EUR"}})
     await shop.send("PATCH", "/v1/program", {"clawback": "clamp_to_zero"}, expect=200)
     await shop.post(f"/v1/orders/{order['id']}/cancellation", {})
@@ -116,6 +118,7 @@ async def test_every_effect_of_time_and_of_hands_is_told(shop: Shop) -> None:
     found = Counter(event["type"] for event in await told(shop))
     expected = {
         "order.delivered": 1,
+        "order.amended": 1,
         "order.returned": 1,
         "order.cancelled": 1,
         "points.held": 2,

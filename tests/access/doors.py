@@ -244,6 +244,10 @@ BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "create_order_claim": lambda world: {"member_id": world.member["id"]},
     "create_order_delivery": lambda _: {},
     "create_order_payment": lambda _: {},
+    "create_order_amendment": lambda _: {
+        "currency": "EUR",
+        "added": [{"sku": "tea", "total": {"amount": 100, "currency": "EUR"}}],
+    },
     "create_order_return": lambda _: {"total": {"amount": 100, "currency": "EUR"}},
     "create_member_erasure": lambda _: {"reason": "asked to be forgotten"},
     "create_member_merge": lambda world: {

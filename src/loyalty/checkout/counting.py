@@ -12,6 +12,7 @@ from loyalty.earning import service as earning
 from loyalty.earning.evaluation import judge_order
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
+from loyalty.earning.paying import pay
 from loyalty.earning.rules import Award, RuleVersion
 from loyalty.earning.service import Count
 from loyalty.members import service as members
@@ -20,8 +21,7 @@ from loyalty.orders import service as orders
 from loyalty.orders.rules import NewOrder
 from loyalty.points import service as points
 from loyalty.points.book import Book
-from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
-from loyalty.programs.policies import ActivationKind
+from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
 from loyalty.referrals import rewarding
 from loyalty.referrals.rules import Waiting, qualifies
@@ -160,12 +160,12 @@ async def _order_number(
 def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UUID:
     if order.customer_id is None:
         raise AssertionError("only a member's order earns")
-    return book.award(
+    return pay(
+        book,
         WalletKey(program_id, order.customer_id, award.rule.terms.unit),
         points=award.points,
-        kind=EntryKind.EARN,
-        source=source_of(order.id),
+        order_id=order.id,
         occurred_at=order.placed_at,
-        pending=not order.paid or (book.rules.activation.kind is ActivationKind.DELIVERY and not order.delivered),
-        activates_at=book.rules.starts_at(order.paid_at or order.placed_at) if order.paid else None,
-    ).id
+        paid_at=(order.paid_at or order.placed_at) if order.paid else None,
+        delivered=order.delivered,
+    )

@@ -183,7 +183,7 @@ def order_out(view: View) -> OrderOut:
 
 def placed_out(view: View) -> OrderOut:
     """Show an order as it was when it was placed, so that a repeated request hears what the first one heard."""
-    shown = msgspec.structs.replace(order_out(view), delivered_at=None, cancelled_at=None)
+    shown = msgspec.structs.replace(_as_placed(view), delivered_at=None, cancelled_at=None)
     if view.order.paid_when_placed:
         return msgspec.structs.replace(shown, status=OrderStatus.PAID, entries=_earned(view))
     return msgspec.structs.replace(
@@ -197,16 +197,22 @@ def placed_out(view: View) -> OrderOut:
 
 def paid_out(view: View) -> OrderOut:
     """Show an order as it was when it was paid, for the same reason."""
-    shown = msgspec.structs.replace(order_out(view), status=OrderStatus.PAID, delivered_at=None, cancelled_at=None)
+    shown = msgspec.structs.replace(_as_placed(view), status=OrderStatus.PAID, delivered_at=None, cancelled_at=None)
     return msgspec.structs.replace(shown, entries=_earned(view))
 
 
 def delivered_out(view: View) -> OrderOut:
     """Show an order as it was when it was delivered."""
-    shown = msgspec.structs.replace(order_out(view), entries=_earned(view), cancelled_at=None)
+    shown = msgspec.structs.replace(_as_placed(view), entries=_earned(view), cancelled_at=None)
     if view.order.paid_when_delivered:
         return msgspec.structs.replace(shown, status=OrderStatus.PAID)
     return msgspec.structs.replace(shown, status=OrderStatus.PLACED, paid_at=None, referral=None)
+
+
+def _as_placed(view: View) -> OrderOut:
+    """Show an order without what amendments have added."""
+    lines = [line_out(line, view.order.currency) for line in view.placed]
+    return msgspec.structs.replace(order_out(view), lines=lines)
 
 
 def order_page(page: Page[Order], members: Mapping[UUID, MemberOut]) -> OrderPage:
@@ -234,7 +240,11 @@ def _status(order: Order) -> str:
 
 def _earned(view: View) -> list[OrderEntryOut]:
     """Return what the order spent and earned; when that begins or ends is told by the wallet, and no repeated reply."""
-    return [_entry_out(entry) for entry in view.entries if entry.kind in ("spend", "capture", "earn")]
+    return [_entry_out(entry) for entry in view.entries if _is_own(entry, view)]
+
+
+def _is_own(entry: Entry, view: View) -> bool:
+    return entry.kind in ("spend", "capture", "earn") and entry.id not in view.added
 
 
 def discount_out(own: CouponDiscount | Discount, currency: str) -> DiscountOut:
@@ -255,7 +265,7 @@ def _tender_out(view: View) -> PaidWithPointsOut | None:
         points=view.tender.points,
         unit=view.tender.unit,
         value=MoneyOut(view.tender.value_minor, currency),
-        line_values=[MoneyOut(line.points_minor, currency) for line in view.lines],
+        line_values=[MoneyOut(line.points_minor, currency) for line in view.placed],
     )
 
 

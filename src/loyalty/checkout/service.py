@@ -12,6 +12,7 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
 from loyalty.earning import models as earning_models
+from loyalty.earning import recounting
 from loyalty.earning import service as earning
 from loyalty.earning.evaluation import Verdict
 from loyalty.earning.facts import Purchase
@@ -45,7 +46,7 @@ _MADE: Final = {EntryKind.EARN, EntryKind.SPEND, EntryKind.CAPTURE}
 
 @dataclass(frozen=True)
 class View:
-    """An order with everything that it caused."""
+    """An order with everything that it caused; `added` are the entries that amendments and returns gave."""
 
     order: order_models.Order
     lines: list[order_models.OrderLine]
@@ -55,6 +56,12 @@ class View:
     referrals: list[tuple[referral_models.Referral, list[referral_models.ReferralReward]]]
     tender: tender_models.OrderTender | None
     discounts: list[reward_models.CouponDiscount]
+    added: set[UUID]
+
+    @property
+    def placed(self) -> list[order_models.OrderLine]:
+        """The lines that the order was placed with."""
+        return [line for line in self.lines if line.amendment_id is None]
 
 
 async def place(
@@ -142,7 +149,7 @@ async def pay(
     waiting = await counting.lock_waiting(
         session, program_id=program.id, order_id=order_id, customer_id=order.customer_id
     )
-    left = order.total_minor - await orders.returned_minor(session, program_id=program.id, order_id=order_id)
+    left = await orders.left_minor(session, program_id=program.id, order_id=order_id)
     completed = waiting if waiting is not None and left > 0 and counting.completes(waiting, order, left) else None
     pending = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
     keys = [*pending, *(completed.wallets(program.id) if completed else [])]
@@ -197,15 +204,17 @@ async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> Vi
     """Return an order with what it earned and completed, all from stored rows."""
     order, lines = await orders.get(session, program_id=program.id, order_id=order_id)
     entries = await points.entries_of(session, program_id=program.id, source_id=order_id)
+    changed = await recounting.changes(session, program_id=program.id, order_id=order_id)
     return View(
         order,
         lines,
         await earning.awards(session, program_id=program.id, order_id=order_id),
-        await _trace(session, program=program, order=order, lines=lines),
+        await _trace(session, program=program, order=order, lines=[own for own in lines if own.amendment_id is None]),
         [entry for entry in entries if entry.member_id == order.customer_id or entry.kind in _MADE],
         await rewarding.qualified_by(session, program_id=program.id, order_id=order_id),
         await tenders.find(session, program_id=program.id, order_id=order_id),
         await coupons.discounts(session, program_id=program.id, order_id=order_id),
+        {row.entry_id for row in changed.additions if row.entry_id is not None},
     )
 
 

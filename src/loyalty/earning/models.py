@@ -146,10 +146,9 @@ class OrderAwardReversal(Row):
 
     __tablename__ = "order_award_reversals"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["program_id", "order_id", "rule_id"],
-            ["order_awards.program_id", "order_awards.order_id", "order_awards.rule_id"],
-        ),
+        ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
+        ForeignKeyConstraint(["program_id", "return_id"], ["order_returns.program_id", "order_returns.id"]),
+        ForeignKeyConstraint(["program_id", "rule_id"], ["earning_rules.program_id", "earning_rules.id"]),
         CheckConstraint("points >= 0", name="points_not_negative"),
         CheckConstraint("pending + taken + lapsed + owed + written_off <= points", name="parts_within_points"),
         Index("ix_order_award_reversals_order", "program_id", "order_id"),
@@ -165,3 +164,38 @@ class OrderAwardReversal(Row):
     lapsed: Mapped[int] = mapped_column(server_default="0")
     owed: Mapped[int]
     written_off: Mapped[int]
+
+
+class OrderAwardAddition(Row):
+    """What a rule gives an order more since it was changed: `points`, of which `paid` were given by an entry.
+
+    The others make up for what a return had let go. Amendments add, and a return where rules displace each other.
+    """
+
+    __tablename__ = "order_award_additions"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
+        ForeignKeyConstraint(["program_id", "return_id"], ["order_returns.program_id", "order_returns.id"]),
+        ForeignKeyConstraint(
+            ["program_id", "rule_id", "rule_version"],
+            [
+                "earning_rule_versions.program_id",
+                "earning_rule_versions.rule_id",
+                "earning_rule_versions.version",
+            ],
+        ),
+        CheckConstraint("points > 0", name="points_positive"),
+        CheckConstraint("paid BETWEEN 0 AND points", name="paid_within_points"),
+        CheckConstraint("(paid > 0) = (entry_id IS NOT NULL)", name="paid_has_an_entry"),
+        Index("ix_order_award_additions_order", "program_id", "order_id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    return_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID]
+    rule_version: Mapped[int] = mapped_column(Integer)
+    unit: Mapped[str]
+    points: Mapped[int]
+    paid: Mapped[int]
+    entry_id: Mapped[UUID | None]

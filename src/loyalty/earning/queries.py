@@ -184,6 +184,20 @@ async def list_reversals(session: AsyncSession, *, program_id: UUID, order_id: U
     return list(found.scalars())
 
 
+async def insert_additions(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    await insert_rows(session, models.OrderAwardAddition, rows)
+
+
+async def list_additions(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAwardAddition]:
+    addition = models.OrderAwardAddition
+    found = await session.execute(
+        select(addition)
+        .where(addition.program_id == program_id, addition.order_id == order_id)
+        .order_by(addition.return_id, addition.rule_id)
+    )
+    return list(found.scalars())
+
+
 async def list_rule_versions(
     session: AsyncSession, *, program_id: UUID, awards: Sequence[models.OrderAward]
 ) -> list[RuleVersion]:

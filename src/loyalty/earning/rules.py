@@ -53,6 +53,20 @@ class Excess:
 
 
 @dataclass(frozen=True)
+class Lack:
+    """Points that a rule gave an order below what the order, as it is now, earns.
+
+    `anew` of them are to be given; the rest makes up for what had gone back and was let go.
+    """
+
+    rule_id: UUID
+    rule_version: int
+    unit: str
+    points: int
+    anew: int
+
+
+@dataclass(frozen=True)
 class Allowance:
     """How many points a rule may still give: to this member within the period, and to all; None where unlimited."""
 
@@ -73,22 +87,33 @@ def in_force(versions: Sequence[RuleVersion], *, at: datetime) -> list[RuleVersi
     ]
 
 
-def find_excess(given: Sequence[Given], *, due: Mapping[tuple[UUID, str], int]) -> list[Excess]:
-    """Compare what rules gave an order with what it is due now, by (rule, unit).
+def compare(
+    given: Sequence[Given],
+    *,
+    due: Mapping[UUID, int],
+    most: Mapping[str, int] | None = None,
+    let_go: Mapping[str, int] | None = None,
+) -> tuple[list[Excess], list[Lack]]:
+    """Compare what rules gave an order with what it is due now, by rule; `given` names every rule.
 
-    What some rules gave too much others may now give more: only the difference of a unit's sums is in excess, and is
-    told by the rules with a surplus in proportion to it. Rules without any are left out.
+    What some rules gave too much others may now give more: only the difference of a unit's sums counts, and is told by
+    the rules that differ in its direction, in proportion. `most` is what a unit's points may come to, where they may
+    not grow; `let_go` is what of a unit went back and was not taken. Rules that do not differ are left out.
     """
-    found = []
+    excess, lacks = [], []
     for unit in sorted({own.unit for own in given}):
         own = [row for row in given if row.unit == unit]
-        total = sum(row.points for row in own) - sum(points for (_, of), points in due.items() if of == unit)
-        surplus = [max(0, row.points - due.get((row.rule_id, unit), 0)) for row in own]
-        parts = share(max(0, total), weights=surplus)
-        found += [
-            Excess(row.rule_id, row.rule_version, unit, part) for row, part in zip(own, parts, strict=True) if part
-        ]
-    return found
+        there, now_due = sum(row.points for row in own), sum(due.get(row.rule_id, 0) for row in own)
+        if most is not None:
+            now_due = min(now_due, most.get(unit, 0))
+        differ = [due.get(row.rule_id, 0) - row.points for row in own]
+        surplus = share(max(0, there - now_due), weights=[max(0, -part) for part in differ])
+        excess += [Excess(row.rule_id, row.rule_version, unit, part) for row, part in zip(own, surplus, strict=True)]
+        free = (let_go or {}).get(unit, 0)
+        for row, part in zip(own, share(max(0, now_due - there), weights=[max(0, p) for p in differ]), strict=True):
+            lacks.append(Lack(row.rule_id, row.rule_version, unit, part, anew=max(0, part - free)))
+            free = max(0, free - part)
+    return [own for own in excess if own.points], [own for own in lacks if own.points]
 
 
 def divide(numerator: int, denominator: int, *, rounding: Rounding) -> int:

@@ -1,18 +1,17 @@
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.earning import limiting, models, queries
+from loyalty.earning import models, queries
 from loyalty.earning.evaluation import Verdict, judge_order
 from loyalty.earning.facts import Moment, Purchase, read_facts, write_facts
 from loyalty.earning.limiting import Tally
-from loyalty.earning.rules import Award, Excess, Given, RuleVersion, find_excess, in_force
+from loyalty.earning.rules import Award, RuleVersion, in_force
 from loyalty.members import service as members
-from loyalty.points.postings import Reversal
 
 
 @dataclass(frozen=True)
@@ -45,16 +44,6 @@ class Count:
     @property
     def awards(self) -> list[Award]:
         return [own.award() for own in self.verdicts if own.counts]
-
-
-@dataclass(frozen=True)
-class Regained:
-    """What limits an order's rules, locked, to be given back what its return takes."""
-
-    tally: Tally
-    rules: list[RuleVersion]
-    member_id: UUID
-    day: date
 
 
 async def rule_set(session: AsyncSession, *, program_id: UUID, until: int | None = None) -> RuleSet:
@@ -99,7 +88,7 @@ async def awards(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> 
     return await queries.list_awards(session, program_id=program_id, order_id=order_id)
 
 
-async def _count_of(
+async def count_of(
     session: AsyncSession,
     *,
     program_id: UUID,
@@ -121,70 +110,10 @@ async def _count_of(
     return rules, Moment(max(rule.active_from for rule in rules).astimezone(zone))
 
 
-async def recount(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID, buyer: UUID, purchase: Purchase, zone: ZoneInfo
-) -> tuple[list[Excess], Regained]:
-    """Count an order again by what it was counted by, with other lines.
-
-    Returns per rule how many points it still has above that count; a rule that owes nothing is left out. With it comes
-    what its limits are to regain once points are taken back. Locks limits, and so comes before wallets.
-    """
-    given = await queries.list_awards(session, program_id=program_id, order_id=order_id)
-    reversed_ = await queries.list_reversals(session, program_id=program_id, order_id=order_id)
-    known = await _count_of(session, program_id=program_id, order_id=order_id, given=given, zone=zone)
-    if known is None:
-        return [], Regained(Tally(program_id), [], buyer, date.min)
-    rules, moment = known
-    day = moment.local.date()
-    tally = await limiting.lock(session, program_id=program_id, rules=rules, occasions=[(buyer, day)])
-    verdicts = judge_order(rules, purchase=purchase, moment=moment)
-    excess = find_excess(
-        [Given(row.rule_id, row.rule_version, row.unit, row.points - _gone(reversed_, row.rule_id)) for row in given],
-        due={(own.rule.rule_id, own.rule.terms.unit): own.points for own in verdicts if own.counts},
-    )
-    return excess, Regained(tally, rules, buyer, day)
-
-
 async def trace(
     session: AsyncSession, *, program_id: UUID, order_id: UUID, purchase: Purchase, zone: ZoneInfo
 ) -> list[Verdict]:
     """Tell what each rule said of an order when it was counted, and why; empty where nothing could be earned."""
     given = await queries.list_awards(session, program_id=program_id, order_id=order_id)
-    known = await _count_of(session, program_id=program_id, order_id=order_id, given=given, zone=zone)
+    known = await count_of(session, program_id=program_id, order_id=order_id, given=given, zone=zone)
     return [] if known is None else judge_order(known[0], purchase=purchase, moment=known[1])
-
-
-async def record_reversals(
-    session: AsyncSession,
-    *,
-    program_id: UUID,
-    order_id: UUID,
-    return_id: UUID,
-    reversals: Sequence[tuple[Excess, Reversal]],
-    regained: Regained,
-) -> None:
-    """Record what a return took back of each rule's points; limits regain just that, and not what was let go."""
-    back = {excess.rule_id: -(own.pending + own.taken + own.lapsed + own.owed) for excess, own in reversals}
-    regained.tally.count(regained.rules, member_id=regained.member_id, day=regained.day, points=back)
-    await regained.tally.write(session)
-    rows = [
-        {
-            "program_id": program_id,
-            "return_id": return_id,
-            "rule_id": excess.rule_id,
-            "order_id": order_id,
-            "points": excess.points,
-            **asdict(reversal),
-        }
-        for excess, reversal in reversals
-    ]
-    await queries.insert_reversals(session, rows)
-
-
-async def reversals(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAwardReversal]:
-    """Return what the returns of an order took back."""
-    return await queries.list_reversals(session, program_id=program_id, order_id=order_id)
-
-
-def _gone(reversed_: Sequence[models.OrderAwardReversal], rule_id: UUID) -> int:
-    return sum(row.points for row in reversed_ if row.rule_id == rule_id)

@@ -9,6 +9,7 @@ from loyalty.activities.rules import Paid, signing_up
 from loyalty.earning.evaluation import judge_order
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
+from loyalty.earning.paying import pay
 from loyalty.earning.rules import Award
 from loyalty.earning.service import Count, RuleSet
 from loyalty.imports.rules import Enrolment
@@ -16,7 +17,7 @@ from loyalty.members.rules import Standing
 from loyalty.orders.rules import NewOrder
 from loyalty.outbox.rules import Event
 from loyalty.points.book import Book
-from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
+from loyalty.points.rules import WalletKey
 from loyalty.programs.rules import Program
 from loyalty.referrals import rules as referral_rules
 from loyalty.referrals.attributing import Binding
@@ -145,14 +146,15 @@ def _award(book: Book, order: NewOrder, award: Award, program_id: UUID) -> UUID:
         raise AssertionError("only a member's order earns")
     key = WalletKey(program_id, order.customer_id, award.rule.terms.unit)
     book.catch_up([key])
-    return book.award(
+    return pay(
+        book,
         key,
         points=award.points,
-        kind=EntryKind.EARN,
-        source=Source(SourceKind.ORDER, order.id),
+        order_id=order.id,
         occurred_at=order.placed_at,
-        activates_at=book.rules.starts_at(order.placed_at),
-    ).id
+        paid_at=order.placed_at,
+        delivered=True,
+    )
 
 
 def _complete(known: Known, writes: Writes, book: Book, order: NewOrder) -> None:

@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import Discriminator, Field, Tag
 
-from loyalty.checkout.schemas import MAX_LINES, LineIn, line_faults
 from loyalty.core.fields import Body, CrossChecked, Currency, ExternalId, FieldFault, Instant, Label, Metadata
 from loyalty.imports import rules
 from loyalty.imports.service import Result
+from loyalty.orders.rules import MAX_LINES
+from loyalty.orders.schemas import LineIn, line_faults
 
 MAX_RECORDS = 1000
 

@@ -73,6 +73,13 @@ class ReturnExceedsOrder(Conflict):
     left: list[LineLeft]
 
 
+@dataclass(eq=False, kw_only=True)
+class OrderTooLarge(Conflict):
+    """With these lines the order has too many, or its total passes 2^53 - 1."""
+
+    most_lines: int
+
+
 class ReturnedBeforePlaced(Invalid):
     """An order cannot be returned before it was placed."""
 

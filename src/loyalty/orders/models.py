@@ -50,9 +50,12 @@ class Order(Row):
 
 
 class OrderLine(Row):
+    """A line as it was bought: with the order, or added by an amendment."""
+
     __tablename__ = "order_lines"
     __table_args__ = (
         ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
+        ForeignKeyConstraint(["program_id", "amendment_id"], ["order_returns.program_id", "order_returns.id"]),
         CheckConstraint("quantity > 0", name="quantity_positive"),
         CheckConstraint("total_minor >= 0", name="total_not_negative"),
         CheckConstraint("kind IN ('product', 'gift_card', 'shipping')", name="kind_known"),
@@ -73,23 +76,28 @@ class OrderLine(Row):
     discount_minor: Mapped[int] = mapped_column(server_default="0")
     tax_minor: Mapped[int] = mapped_column(server_default="0")
     points_minor: Mapped[int] = mapped_column(server_default="0")
+    amendment_id: Mapped[UUID | None]
 
 
 class OrderReturn(Row):
-    """That part of an order, or all of it, went back; a cancellation takes back everything, and is no return."""
+    """That part of an order, or all of it, went back: the `number`-th time that something did.
+
+    A cancellation takes back everything, and is no return. An amendment may take back nothing; it may have added lines.
+    """
 
     __tablename__ = "order_returns"
     __table_args__ = (
         ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
-        CheckConstraint("kind IN ('return', 'cancellation')", name="kind_known"),
+        CheckConstraint("kind IN ('return', 'cancellation', 'amendment')", name="kind_known"),
         CheckConstraint("total_minor >= 0", name="total_not_negative"),
         Index("uq_order_returns_external_id", "program_id", "external_id", unique=True),
-        Index("ix_order_returns_order", "program_id", "order_id", "id"),
+        Index("uq_order_returns_number", "program_id", "order_id", "number", unique=True),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     order_id: Mapped[UUID]
+    number: Mapped[int] = mapped_column(Integer)
     external_id: Mapped[str | None]
     content_digest: Mapped[bytes] = mapped_column(LargeBinary)
     kind: Mapped[str]

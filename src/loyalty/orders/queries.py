@@ -12,7 +12,7 @@ from loyalty.core.db import insert_rows
 from loyalty.orders import models
 from loyalty.orders.errors import OrderNotFound, ReturnNotFound
 from loyalty.orders.returning import NewReturn
-from loyalty.orders.rules import NewOrder, Recorded
+from loyalty.orders.rules import Line, NewOrder, Recorded
 
 
 async def insert_order(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> bool:
@@ -151,9 +151,20 @@ def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
     }
 
 
+async def append_lines(
+    session: AsyncSession, lines: Sequence[Line], *, program_id: UUID, order_id: UUID, amendment_id: UUID, first: int
+) -> None:
+    """Add an amendment's lines to an order that is locked, numbered from `first` on."""
+    rows = [
+        {"program_id": program_id, "order_id": order_id, "line": number, "amendment_id": amendment_id, **asdict(line)}
+        for number, line in enumerate(lines, start=first)
+    ]
+    await insert_rows(session, models.OrderLine, rows)
+
+
 def _lines(order: NewOrder, program_id: UUID) -> list[dict[str, Any]]:
     return [
-        {"program_id": program_id, "order_id": order.id, "line": number, **asdict(line)}
+        {"program_id": program_id, "order_id": order.id, "line": number, "amendment_id": None, **asdict(line)}
         for number, line in enumerate(order.lines, start=1)
     ]
 
@@ -179,6 +190,7 @@ async def insert_return(session: AsyncSession, made: NewReturn, *, program_id: U
             program_id=program_id,
             id=made.id,
             order_id=made.order_id,
+            number=made.number,
             external_id=made.external_id,
             content_digest=made.content_digest,
             kind=str(made.kind),
@@ -229,7 +241,7 @@ async def find_return(session: AsyncSession, *, program_id: UUID, external_id: s
 async def list_returns(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderReturn]:
     made = models.OrderReturn
     found = await session.execute(
-        select(made).where(made.program_id == program_id, made.order_id == order_id).order_by(made.id)
+        select(made).where(made.program_id == program_id, made.order_id == order_id).order_by(made.number)
     )
     return list(found.scalars())
 

@@ -1,4 +1,4 @@
-"""What goes back of an order: whole, by line, or by amount, and never more than was bought."""
+"""What goes back of an order, whole, by line, or by amount, and never more than was bought; and what is added to it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,29 @@ from enum import StrEnum
 from hashlib import sha256
 from uuid import UUID
 
-from loyalty.core.money import share
-from loyalty.orders.errors import LineLeft, NothingToReturn, ReturnExceedsOrder
-from loyalty.orders.rules import Line
+from loyalty.core.money import MAX_INTEGER, share
+from loyalty.orders.errors import LineLeft, NothingToReturn, OrderTooLarge, ReturnExceedsOrder
+from loyalty.orders.rules import MAX_LINES, Line
 
 
 class ReturnKind(StrEnum):
     RETURN = "return"
+    AMENDMENT = "amendment"
     CANCELLATION = "cancellation"
 
 
 @dataclass(frozen=True)
 class BoughtLine:
-    """A line as it was bought, and what of it has gone back so far. `number` counts from 1."""
+    """A line as it was bought, and what of it has gone back so far. `number` counts from 1.
+
+    One that is `amended` was added to the order later.
+    """
 
     number: int
     line: Line
     returned_quantity: int
     returned_minor: int
+    amended: bool = False
 
     @property
     def quantity_left(self) -> int:
@@ -71,10 +76,11 @@ class WantedLine:
 
 @dataclass(frozen=True)
 class NewReturn:
-    """A return as decided, ready to be recorded."""
+    """A return as decided, ready to be recorded: the `number`-th of its order. An amendment has `added` lines, too."""
 
     id: UUID
     order_id: UUID
+    number: int
     external_id: str | None
     content_digest: bytes
     kind: ReturnKind
@@ -84,6 +90,7 @@ class NewReturn:
     returned_at: datetime
     recorded_at: datetime
     metadata: dict[str, str]
+    added: tuple[Line, ...] = ()
 
     @property
     def total_minor(self) -> int:
@@ -97,6 +104,7 @@ def digest_return(
     total_minor: int | None,
     currency: str | None,
     metadata: Mapping[str, str],
+    added: Sequence[Line] = (),
 ) -> bytes:
     """Digest what was asked for, so that an external id cannot come back with something else."""
     asked = [asdict(line) for line in lines] if lines is not None else None
@@ -106,6 +114,7 @@ def digest_return(
         "total_minor": total_minor,
         "currency": currency,
         "metadata": dict(metadata),
+        **({"added": [asdict(line) for line in added]} if added else {}),
     }
     return sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
@@ -113,10 +122,12 @@ def digest_return(
 def plan(
     bought: Sequence[BoughtLine], *, lines: Sequence[WantedLine] | None, total_minor: int | None
 ) -> tuple[ReturnedLine, ...]:
-    """Decide what goes back: the lines named, an amount spread over all lines, or everything that is left.
+    """Decide what goes back: the lines named, if any, an amount spread over all lines, or everything that is left.
 
     Raises ReturnExceedsOrder, NothingToReturn.
     """
+    if lines is not None and not lines:
+        return ()
     if not any(own.minor_left or own.quantity_left for own in bought):
         raise NothingToReturn
     if lines is not None:
@@ -124,6 +135,13 @@ def plan(
     if total_minor is not None:
         return _by_amount(bought, total_minor)
     return tuple(ReturnedLine(own.number, own.quantity_left, own.minor_left) for own in bought if _has_left(own))
+
+
+def check_added(bought: Sequence[BoughtLine], added: Sequence[Line]) -> None:
+    """Refuse lines that make an order too long, or its total too large. Raises OrderTooLarge."""
+    total = sum(own.line.total_minor for own in bought) + sum(line.total_minor for line in added)
+    if added and (len(bought) + len(added) > MAX_LINES or total > MAX_INTEGER):
+        raise OrderTooLarge(most_lines=MAX_LINES)
 
 
 def after(bought: Sequence[BoughtLine], returned: Sequence[ReturnedLine]) -> list[BoughtLine]:

@@ -10,6 +10,8 @@ from uuid import UUID
 from loyalty.core.clock import rfc3339
 from loyalty.orders.errors import CurrencyNotAccepted, PlacedOutOfTime
 
+MAX_LINES: Final = 500
+
 
 class OrderStatus(StrEnum):
     PLACED = "placed"

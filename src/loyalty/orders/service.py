@@ -125,8 +125,8 @@ async def lock_row(session: AsyncSession, *, program_id: UUID, order_id: UUID) -
 
 async def lock(
     session: AsyncSession, *, program_id: UUID, order_id: UUID, returned_at: datetime
-) -> tuple[models.Order, list[BoughtLine]]:
-    """Lock an order that something goes back of; return its lines with what went back before.
+) -> tuple[models.Order, list[BoughtLine], list[models.OrderReturn]]:
+    """Lock an order that something goes back of; return its lines with what went back of them, and when.
 
     Raises OrderNotFound, OrderCancelled, ReturnedBeforePlaced.
     """
@@ -138,15 +138,20 @@ async def lock(
     earlier = await queries.list_returns(session, program_id=program_id, order_id=order_id)
     gone = await queries.list_return_lines(session, program_id=program_id, return_ids=[row.id for row in earlier])
     lines = await queries.list_lines(session, program_id=program_id, order_id=order_id)
-    return order, [
-        BoughtLine(
-            own.line,
-            line_of(own),
-            sum(line.quantity for line in gone if line.line == own.line),
-            sum(line.total_minor for line in gone if line.line == own.line),
-        )
-        for own in lines
-    ]
+    return (
+        order,
+        [
+            BoughtLine(
+                own.line,
+                line_of(own),
+                sum(line.quantity for line in gone if line.line == own.line),
+                sum(line.total_minor for line in gone if line.line == own.line),
+                own.amendment_id is not None,
+            )
+            for own in lines
+        ],
+        earlier,
+    )
 
 
 async def set_lines(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> None:
@@ -173,13 +178,19 @@ async def numbers(session: AsyncSession, *, program_id: UUID, customer_ids: Coll
     return await queries.count_orders(session, program_id=program_id, customer_ids=customer_ids)
 
 
-async def take_back(session: AsyncSession, made: NewReturn, *, program_id: UUID) -> None:
-    """Record a return of an order that is locked; raises ReturnDiffers if its external id is another order's."""
+async def take_back(session: AsyncSession, made: NewReturn, *, program_id: UUID, first: int) -> None:
+    """Record a return of an order that is locked, `first` being the number of the first line that it adds.
+
+    Raises ReturnDiffers if its external id is another order's.
+    """
     if not await queries.insert_return(session, made, program_id=program_id):
         there = await queries.find_return(session, program_id=program_id, external_id=str(made.external_id))
         raise ReturnDiffers(return_id=ids.public("ret", there.id if there else made.id))
     if made.kind is ReturnKind.CANCELLATION:
         await queries.set_cancelled(session, program_id=program_id, order_id=made.order_id, at=made.returned_at)
+    await queries.append_lines(
+        session, made.added, program_id=program_id, order_id=made.order_id, amendment_id=made.id, first=first
+    )
 
 
 async def same_return(
@@ -233,7 +244,7 @@ async def claim(
         raise OrderHasABuyer
     if order.email_digest is not None and order.email_digest not in email_digests:
         raise ClaimNotProven
-    _, left = await lock(session, program_id=program_id, order_id=order_id, returned_at=order.placed_at)
+    _, left, _ = await lock(session, program_id=program_id, order_id=order_id, returned_at=order.placed_at)
     await queries.set_customer(session, program_id=program_id, order_id=order_id, customer_id=customer_id)
     return order, [own.remaining() for own in left]
 
@@ -248,6 +259,8 @@ async def external_ids(session: AsyncSession, *, program_id: UUID, order_ids: Co
     return await queries.list_external_ids(session, program_id=program_id, order_ids=order_ids)
 
 
-async def returned_minor(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> int:
-    """Return what of an order's total went back."""
-    return sum(row.total_minor for row in await queries.list_returns(session, program_id=program_id, order_id=order_id))
+async def left_minor(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> int:
+    """Return what an order comes to, with what was added to it and without what went back."""
+    lines = await queries.list_lines(session, program_id=program_id, order_id=order_id)
+    gone = await queries.list_returns(session, program_id=program_id, order_id=order_id)
+    return sum(line.total_minor for line in lines) - sum(row.total_minor for row in gone)

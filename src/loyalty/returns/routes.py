@@ -9,7 +9,9 @@ from loyalty.core import ids
 from loyalty.core.problems import problems
 from loyalty.core.web import DryRun, Session, conclude
 from loyalty.orders.errors import OrderNotFound
+from loyalty.orders.returning import ReturnKind
 from loyalty.returns import service as returns
+from loyalty.returns.amendment_schemas import AmendmentIn, AmendmentList, AmendmentOut, amendment_out
 from loyalty.returns.schemas import OrderCancellationIn, ReturnIn, ReturnList, ReturnOut, return_out
 
 
@@ -82,8 +84,54 @@ class ReturnRoutes(Controller):
     @get("/returns", operation_id="list_order_returns", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def listing(self, order_id: FromPath[str], caller: Caller, session: Session) -> ReturnList:
         """List what went back of an order, the oldest first; a cancellation is among it."""
-        found = await returns.listing(session, program_id=caller.program.id, order_id=_order_id(order_id))
+        found = await returns.listing(
+            session,
+            program_id=caller.program.id,
+            order_id=_order_id(order_id),
+            kinds=(ReturnKind.RETURN, ReturnKind.CANCELLATION),
+        )
         return ReturnList([return_out(view) for view in found])
+
+    @post(
+        "/amendments",
+        operation_id="create_order_amendment",
+        scope=Scope.ORDERS_WRITE,
+        responses=problems(403, 404, 409, 422, 503),
+    )
+    async def amend(
+        self,
+        order_id: FromPath[str],
+        data: JSONBody[AmendmentIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        now: Now,
+        dry_run: DryRun = False,
+    ) -> Response[AmendmentOut]:
+        """Add lines to an order, remove some, or exchange them, and settle the points that it earns now.
+
+        They are counted under the very rules and limits that the order was counted under. What is added is paid with
+        money, and no coupon takes anything off it. 200 when the same amendment was recorded under another key.
+        """
+        done = await returns.take_back(
+            session,
+            program=caller.program,
+            call=call,
+            order_id=_order_id(order_id),
+            asked=data.asked(),
+            actor=caller.actor,
+            now=now,
+        )
+        view = await returns.view(session, program_id=caller.program.id, return_id=done.resource_id)
+        return await conclude(session, amendment_out(view), done, dry_run=dry_run)
+
+    @get("/amendments", operation_id="list_order_amendments", scope=Scope.ORDERS_READ, responses=problems(403, 404))
+    async def amendments(self, order_id: FromPath[str], caller: Caller, session: Session) -> AmendmentList:
+        """List what was changed about an order, the oldest first."""
+        found = await returns.listing(
+            session, program_id=caller.program.id, order_id=_order_id(order_id), kinds=(ReturnKind.AMENDMENT,)
+        )
+        return AmendmentList([amendment_out(view) for view in found])
 
 
 def _order_id(text: str) -> UUID:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -8,10 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.earning import models as earning_models
-from loyalty.earning import service as earning
+from loyalty.earning import recounting
 from loyalty.earning.facts import Purchase
+from loyalty.earning.paying import pay
+from loyalty.earning.recounting import Recount
 from loyalty.earning.rules import Excess
-from loyalty.earning.service import Regained
+from loyalty.members import service as members
 from loyalty.orders import models as order_models
 from loyalty.orders import returning
 from loyalty.orders import rules as order_rules
@@ -30,11 +32,19 @@ from loyalty.tenders import service as tenders
 from loyalty.tenders.models import OrderTender, TenderRefund
 
 _EXISTED = 200
+_NEWS = {
+    ReturnKind.RETURN: "order.returned",
+    ReturnKind.CANCELLATION: "order.cancelled",
+    ReturnKind.AMENDMENT: "order.amended",
+}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a storefront says of a return: these lines, this amount, or with neither everything that is left."""
+    """What a storefront says of a return: these lines, this amount, or with neither everything that is left.
+
+    An amendment names the lines that go, if any, and those `added`.
+    """
 
     kind: ReturnKind
     external_id: str | None = None
@@ -44,16 +54,27 @@ class Asked:
     reason: str | None = None
     returned_at: datetime | None = None
     metadata: dict[str, str] | None = None
+    added: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refund:
+    """The points that had paid for an order, and what is left of the lines that they paid for."""
+
+    paid: OrderTender
+    left: Sequence[Line]
 
 
 @dataclass(frozen=True)
 class View:
-    """A return with everything that it caused."""
+    """A return or an amendment with everything that it caused."""
 
     made: order_models.OrderReturn
     currency: str
     lines: list[order_models.OrderReturnLine]
+    added: list[order_models.OrderLine]
     reversals: list[earning_models.OrderAwardReversal]
+    additions: list[earning_models.OrderAwardAddition]
     entries: list[point_models.Entry]
     refund: TenderRefund | None
     coupons: list[str]
@@ -62,9 +83,10 @@ class View:
 async def take_back(
     session: AsyncSession, *, program: Program, call: Call, order_id: UUID, asked: Asked, actor: str, now: datetime
 ) -> Claim:
-    """Record that something of an order went back, and reverse what it no longer earns; once per key and external id.
+    """Record that something of an order went back or was added, and settle what it earns now; once per key.
 
-    Locks the order, then the buyer's wallets. Raises OrderNotFound, OrderCancelled, ReturnExceedsOrder, ReturnDiffers.
+    Once per external id, too. Locks the order, then limits, then the buyer's wallets. Raises OrderNotFound,
+    OrderCancelled, ReturnExceedsOrder, OrderTooLarge, ReturnDiffers.
     """
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
@@ -75,6 +97,7 @@ async def take_back(
         total_minor=asked.total_minor,
         currency=asked.currency,
         metadata=asked.metadata or {},
+        added=asked.added,
     )
     await orders.lock_row(session, program_id=program.id, order_id=order_id)
     there = await orders.same_return(
@@ -85,13 +108,15 @@ async def take_back(
         return Claim(call, there, _EXISTED, replayed=False)
     at = asked.returned_at or now
     order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
-    order, bought = await orders.lock(session, program_id=program.id, order_id=order_id, returned_at=at)
+    order, bought, earlier = await orders.lock(session, program_id=program.id, order_id=order_id, returned_at=at)
     if asked.currency is not None:
         order_rules.check_currency(asked.currency, accepted=(order.currency,))
     lines = returning.plan(bought, lines=asked.lines, total_minor=asked.total_minor)
+    returning.check_added(bought, asked.added)
     made = NewReturn(
         id=claim.resource_id,
         order_id=order_id,
+        number=len(earlier) + 1,
         external_id=asked.external_id,
         content_digest=digest,
         kind=asked.kind,
@@ -101,23 +126,30 @@ async def take_back(
         returned_at=at,
         recorded_at=now,
         metadata=asked.metadata or {},
+        added=asked.added,
     )
-    await orders.take_back(session, made, program_id=program.id)
-    left = [own.remaining() for own in returning.after(bought, lines)]
+    await orders.take_back(session, made, program_id=program.id, first=len(bought) + 1)
+    after = returning.after(bought, lines)
+    placed = [own.remaining() for own in after if not own.amended]
     paid = await tenders.find(session, program_id=program.id, order_id=order_id)
     if paid is not None:
-        left = tenders.left_on(paid, left)
-    counted: tuple[list[Excess], Regained] | None = None
+        placed = tenders.left_on(paid, placed)
+    left = [*placed, *(own.remaining() for own in after if own.amended), *made.added]
     if order.customer_id is not None:
-        counted = await earning.recount(
+        counted = await recounting.recount(
             session,
             program_id=program.id,
             order_id=order_id,
             buyer=order.customer_id,
             purchase=Purchase.of(order, left),
             zone=program.rules.zone,
+            earlier=[(row.id, row.kind == ReturnKind.AMENDMENT) for row in earlier],
+            may_grow=await _may_grow(session, program_id=program.id, buyer=order.customer_id, made=made),
         )
-    await _settle(session, program=program, order=order, made=made, counted=counted, paid=paid, left=left, now=now)
+        refund = None if paid is None else Refund(paid, placed)
+        await _settle(
+            session, program=program, order=order, buyer=order.customer_id, made=made, counted=counted, refund=refund
+        )
     if not any(line.quantity or line.total_minor for line in left):
         await coupons.undo_uses(session, program_id=program.id, order_id=order_id, return_id=made.id, now=now)
     await _tell(session, program_id=program.id, order=order, made=made)
@@ -130,9 +162,12 @@ async def view(session: AsyncSession, *, program_id: UUID, return_id: UUID) -> V
     return (await _views(session, program_id=program_id, order_id=made.order_id, found=[(made, lines)]))[0]
 
 
-async def listing(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[View]:
-    """Return everything that went back of an order, oldest first; raises OrderNotFound."""
+async def listing(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, kinds: Collection[ReturnKind]
+) -> list[View]:
+    """Return what happened to an order, the oldest first; raises OrderNotFound."""
     found = await orders.returns(session, program_id=program_id, order_id=order_id)
+    found = [(made, lines) for made, lines in found if made.kind in kinds]
     return await _views(session, program_id=program_id, order_id=order_id, found=found)
 
 
@@ -143,22 +178,39 @@ async def _views(
     order_id: UUID,
     found: Sequence[tuple[order_models.OrderReturn, list[order_models.OrderReturnLine]]],
 ) -> list[View]:
-    order, _ = await orders.get(session, program_id=program_id, order_id=order_id)
-    reversals = await earning.reversals(session, program_id=program_id, order_id=order_id)
+    order, bought = await orders.get(session, program_id=program_id, order_id=order_id)
+    changed = await recounting.changes(session, program_id=program_id, order_id=order_id)
     discounts = await coupons.discounts(session, program_id=program_id, order_id=order_id)
     refunds = await tenders.refunds(session, program_id=program_id, order_id=order_id)
-    return [
-        View(
-            made,
-            order.currency,
-            lines,
-            [row for row in reversals if row.return_id == made.id],
-            await points.entries_of(session, program_id=program_id, source_id=made.id),
-            refunds.get(made.id),
-            [own.code for own in discounts if own.return_id == made.id],
+    views = []
+    for made, lines in found:
+        additions = [row for row in changed.additions if row.return_id == made.id]
+        given = {row.entry_id for row in additions if row.entry_id is not None}
+        views.append(
+            View(
+                made,
+                order.currency,
+                lines,
+                [line for line in bought if line.amendment_id == made.id],
+                [row for row in changed.reversals if row.return_id == made.id],
+                additions,
+                [
+                    *await points.entries_of(session, program_id=program_id, source_id=made.id),
+                    *(await points.entries_by_id(session, program_id=program_id, entry_ids=given)).values(),
+                ],
+                refunds.get(made.id),
+                [own.code for own in discounts if own.return_id == made.id],
+            )
         )
-        for made, lines in found
-    ]
+    return views
+
+
+async def _may_grow(session: AsyncSession, *, program_id: UUID, buyer: UUID, made: NewReturn) -> bool:
+    """Tell whether an order may earn more than it did: by an amendment, whose buyer is free to earn."""
+    if made.kind is not ReturnKind.AMENDMENT:
+        return False
+    standing = await members.find_standing(session, program_id=program_id, customer_id=buyer)
+    return standing is not None and standing.may_earn_at(made.returned_at)
 
 
 async def _settle(
@@ -166,32 +218,29 @@ async def _settle(
     *,
     program: Program,
     order: order_models.Order,
+    buyer: UUID,
     made: NewReturn,
-    counted: tuple[list[Excess], Regained] | None,
-    paid: OrderTender | None,
-    left: Sequence[Line],
-    now: datetime,
+    counted: Recount,
+    refund: Refund | None,
 ) -> None:
-    """Give back the points that had paid, then take back what each rule gave too much, by the program's policy."""
-    if order.customer_id is None or counted is None:
+    """Give back the points that had paid, take back what each rule gave too much, by policy, and give what it lacks."""
+    if not counted.excess and not counted.lacks and refund is None:
         return
-    excess, regained = counted
-    if not excess and paid is None:
-        return
-    keys = {owed.unit: WalletKey(program.id, order.customer_id, owed.unit) for owed in excess}
+    units = {owed.unit for owed in counted.excess} | {lack.unit for lack in counted.lacks}
+    keys = {unit: WalletKey(program.id, buyer, unit) for unit in units}
     earned_in = await points.earned_in(session, program_id=program.id, source_id=order.id)
     wallets = {*keys.values(), *earned_in}
-    if paid is not None:
-        wallets.add(WalletKey(program.id, order.customer_id, paid.unit))
-        wallets.add(await points.wallet_of(session, program_id=program.id, entry_id=paid.entry_id))
-    book = await points.open_book(session, program=program, keys=wallets, now=now)
-    refund = None
-    if paid is not None:
-        refund = await tenders.give_back(session, book, paid, return_id=made.id, left=left, owner=order.customer_id)
+    if refund is not None:
+        wallets.add(WalletKey(program.id, buyer, refund.paid.unit))
+        wallets.add(await points.wallet_of(session, program_id=program.id, entry_id=refund.paid.entry_id))
+    book = await points.open_book(session, program=program, keys=wallets, now=made.recorded_at)
+    back = None
+    if refund is not None:
+        back = await tenders.give_back(session, book, refund.paid, return_id=made.id, left=refund.left, owner=buyer)
     await points.load_source(session, book, source_id=order.id)
     await points.load(session, book, list(wallets))
     taken: list[tuple[Excess, Reversal]] = []
-    for owed in excess:
+    for owed in counted.excess:
         reversal = book.reverse(
             keys[owed.unit],
             points=owed.points,
@@ -202,16 +251,35 @@ async def _settle(
             earned_in=[key for key in earned_in if key.unit == owed.unit],
         )
         taken.append((owed, reversal))
+    paid = {
+        own.rule_id: pay(
+            book,
+            keys[own.unit],
+            points=own.anew,
+            order_id=order.id,
+            occurred_at=made.returned_at,
+            paid_at=None if order.paid_at is None else made.returned_at,
+            delivered=order.delivered_at is not None,
+        )
+        for own in counted.lacks
+        if own.anew
+    }
     await points.post(session, book)
-    if refund is not None:
-        await tenders.record_refund(session, refund)
-    await earning.record_reversals(
-        session, program_id=program.id, order_id=order.id, return_id=made.id, reversals=taken, regained=regained
+    if back is not None:
+        await tenders.record_refund(session, back)
+    await recounting.record(
+        session,
+        counted,
+        program_id=program.id,
+        order_id=order.id,
+        return_id=made.id,
+        reversals=taken,
+        paid=paid,
     )
 
 
 async def _tell(session: AsyncSession, *, program_id: UUID, order: order_models.Order, made: NewReturn) -> None:
-    what = "order.cancelled" if made.kind is ReturnKind.CANCELLATION else "order.returned"
+    what = _NEWS[made.kind]
     event = Event(
         what, order.id, occurred_at=made.returned_at, recorded_at=made.recorded_at, customer_id=order.customer_id
     )

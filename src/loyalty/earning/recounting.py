@@ -1,0 +1,185 @@
+"""An order counted again by what it was counted by, once its lines are others."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.earning import limiting, models, queries, service
+from loyalty.earning.evaluation import judge_order
+from loyalty.earning.facts import Purchase
+from loyalty.earning.limiting import Tally
+from loyalty.earning.rules import Allowance, Excess, Given, Lack, RuleVersion, compare
+from loyalty.points.postings import Reversal
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What earlier returns and amendments of an order did to what its rules had given, by (return, rule)."""
+
+    reversals: list[models.OrderAwardReversal]
+    additions: list[models.OrderAwardAddition]
+
+    def of_rule(self, rule_id: UUID, *, until: Collection[UUID] | None = None) -> int:
+        """Return how much more a rule has given, negative for less; by the changes named, or by all."""
+        signed = [(row, row.points) for row in self.additions] + [(row, -row.points) for row in self.reversals]
+        return sum(points for row, points in signed if row.rule_id == rule_id and _among(row.return_id, until))
+
+    @property
+    def let_go(self) -> Counter[UUID]:
+        """What of each rule's points went back and was not taken."""
+        found: Counter[UUID] = Counter()
+        for row in self.reversals:
+            found[row.rule_id] += row.points - _taken(row)
+        for added in self.additions:
+            found[added.rule_id] -= added.points - added.paid
+        return found
+
+
+@dataclass(frozen=True)
+class Recount:
+    """What a change of an order's lines makes of its points, and the limits, locked, that count it."""
+
+    excess: list[Excess] = field(default_factory=list)
+    lacks: list[Lack] = field(default_factory=list)
+    rules: list[RuleVersion] = field(default_factory=list)
+    tally: Tally | None = None
+    buyer: UUID | None = None
+    day: date = date.min
+
+
+async def recount(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    order_id: UUID,
+    buyer: UUID,
+    purchase: Purchase,
+    zone: ZoneInfo,
+    earlier: Sequence[tuple[UUID, bool]],
+    may_grow: bool,
+) -> Recount:
+    """Count an order again by what it was counted by, with other lines.
+
+    `earlier` are its returns and amendments so far, in order, each with whether it was an amendment. Unless the points
+    `may_grow`, they come to no more than after the last amendment. Locks limits, and so comes before wallets.
+    """
+    awards = await queries.list_awards(session, program_id=program_id, order_id=order_id)
+    known = await service.count_of(session, program_id=program_id, order_id=order_id, given=awards, zone=zone)
+    if known is None:
+        return Recount()
+    rules, moment = known
+    changed = await changes(session, program_id=program_id, order_id=order_id)
+    first = {row.rule_id: row.points for row in awards}
+    given = [
+        Given(rule.rule_id, rule.version, rule.terms.unit, first.get(rule.rule_id, 0) + changed.of_rule(rule.rule_id))
+        for rule in rules
+        if rule.terms.activity is None
+    ]
+    day = moment.local.date()
+    tally = await limiting.lock(session, program_id=program_id, rules=rules, occasions=[(buyer, day)])
+    verdicts = judge_order(rules, purchase=purchase, moment=moment)
+    excess, lacks = compare(
+        given,
+        due={own.rule.rule_id: own.points for own in verdicts if own.counts},
+        most=None if may_grow else _most(given, first, changed, earlier),
+        let_go=_by_unit(given, changed.let_go),
+    )
+    free = tally.allowances(rules, member_id=buyer, day=day)
+    return Recount(excess, _within(lacks, free), rules, tally, buyer, day)
+
+
+async def changes(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> Changed:
+    """Return what returns and amendments of an order did to its points."""
+    return Changed(
+        await queries.list_reversals(session, program_id=program_id, order_id=order_id),
+        await queries.list_additions(session, program_id=program_id, order_id=order_id),
+    )
+
+
+async def record(
+    session: AsyncSession,
+    counted: Recount,
+    *,
+    program_id: UUID,
+    order_id: UUID,
+    return_id: UUID,
+    reversals: Sequence[tuple[Excess, Reversal]],
+    paid: Mapping[UUID, UUID],
+) -> None:
+    """Record what a change took back of each rule's points, and what it gave, with the entries that `paid` it.
+
+    Limits regain just what was taken, and not what was let go.
+    """
+    if counted.tally is None or counted.buyer is None:
+        return
+    points = Counter({own.rule_id: own.anew for own in counted.lacks})
+    points.subtract(
+        {
+            own.rule_id: reversal.pending + reversal.taken + reversal.lapsed + reversal.owed
+            for own, reversal in reversals
+        }
+    )
+    counted.tally.count(counted.rules, member_id=counted.buyer, day=counted.day, points=points)
+    await counted.tally.write(session)
+    there = {"program_id": program_id, "return_id": return_id, "order_id": order_id}
+    await queries.insert_reversals(
+        session,
+        [there | {"rule_id": own.rule_id, "points": own.points} | asdict(reversal) for own, reversal in reversals],
+    )
+    await queries.insert_additions(
+        session,
+        [
+            there
+            | {
+                "rule_id": own.rule_id,
+                "rule_version": own.rule_version,
+                "unit": own.unit,
+                "points": own.points,
+                "paid": own.anew,
+                "entry_id": paid.get(own.rule_id),
+            }
+            for own in counted.lacks
+        ],
+    )
+
+
+def _within(lacks: Sequence[Lack], free: Mapping[UUID, Allowance]) -> list[Lack]:
+    """Give no more than limits still leave: others may have used them since the order."""
+    found = []
+    for own in lacks:
+        left = free.get(own.rule_id, Allowance())
+        anew = min(own.anew, *(most for most in (left.member, left.budget) if most is not None), own.anew)
+        found.append(replace(own, points=own.points - own.anew + anew, anew=anew))
+    return [own for own in found if own.points]
+
+
+def _most(
+    given: Sequence[Given], first: Mapping[UUID, int], changed: Changed, earlier: Sequence[tuple[UUID, bool]]
+) -> dict[str, int]:
+    """Return what each unit's points came to after the last amendment, or when the order was placed."""
+    last = max((place for place, (_, is_amendment) in enumerate(earlier, start=1) if is_amendment), default=0)
+    until = {return_id for return_id, _ in earlier[:last]}
+    found: Counter[str] = Counter()
+    for own in given:
+        found[own.unit] += first.get(own.rule_id, 0) + changed.of_rule(own.rule_id, until=until)
+    return found
+
+
+def _by_unit(given: Sequence[Given], points: Mapping[UUID, int]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for own in given:
+        found[own.unit] += points.get(own.rule_id, 0)
+    return found
+
+
+def _taken(row: models.OrderAwardReversal) -> int:
+    return row.pending + row.taken + row.lapsed + row.owed
+
+
+def _among(return_id: UUID, until: Collection[UUID] | None) -> bool:
+    return until is None or return_id in until
