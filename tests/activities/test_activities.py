@@ -287,7 +287,7 @@ async def test_it_needs_a_key_and_a_well_formed_body(shop: Shop) -> None:
     headers = {"Authorization": f"Bearer {shop.key}"}
     reply = await shop.client.post("/v1/activities", json=did(member), headers=headers)
     assert (reply.status_code, reply.json()["code"]) == (400, "idempotency_key_missing")
-    for wrong in ("Reviewed", "1st", "", "a b", "x" * 65, "signed_up", None):
+    for wrong in ("Reviewed", "1st", "", "a b", "x" * 65, "signed_up", "birthday", None):
         problem = await shop.refuses(
             "POST", "/v1/activities", {**did(member), "type": wrong}, status=400, code="validation_failed"
         )

@@ -68,8 +68,9 @@ async def test_a_late_report_from_the_till_counts_by_the_hour_of_the_sale(shop: 
     await shop.books_hold()
 
 
-async def test_a_fashion_shop_leaves_a_brand_out_raises_for_vips_and_welcomes_the_first_order(shop: Shop) -> None:
+async def test_a_fashion_shop_leaves_a_brand_out_raises_for_vips_welcomes_and_congratulates(shop: Shop) -> None:
     await start_over(shop)
+    await make_rule(shop, "points_per_activity", activity="birthday", points=500)
     no_outlet = {"exclude": {"brands": ["outlet"]}}
     base = await make_rule(
         shop,
@@ -83,7 +84,8 @@ async def test_a_fashion_shop_leaves_a_brand_out_raises_for_vips_and_welcomes_th
         shop, "multiplier", percent=150, rounding="up", conditions={"attributes": {"level": ["vip", "gold"]}}
     )
     first = await make_rule(shop, "bonus", points=100, conditions={"order_numbers": [1], **no_outlet})
-    member, other = await shop.enrol(attributes={"level": "vip"}), await shop.enrol(attributes={"level": "guest"})
+    member = await shop.enrol(attributes={"level": "vip"}, birth_on="1990-02-14")
+    other = await shop.enrol(attributes={"level": "guest"})
     basket = [line("coat", 12_950, brand="north"), line("shoes", 8_000, brand="outlet"), line("belt", 1_999)]
 
     order = await buy(shop, member, *basket)
@@ -101,6 +103,8 @@ async def test_a_fashion_shop_leaves_a_brand_out_raises_for_vips_and_welcomes_th
     # 19.99 euros are left: 30 points, and still half of that more
     assert sorted((own["rule_id"], own["points"]) for own in returned["reversals"]) == [(base, 194), (vip, 97)]
     assert await balances(shop, member) == {"points": 45 + 100 + 75}
+    await advance(shop, "2026-02-14T09:00:00Z")
+    assert await balances(shop, member) == {"points": 45 + 100 + 75 + 500}
     await shop.books_hold()
 
 

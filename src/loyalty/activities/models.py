@@ -1,8 +1,8 @@
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, text
+from sqlalchemy import CheckConstraint, Date, ForeignKeyConstraint, Index, Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +33,16 @@ class Activity(Row):
     rule_set: Mapped[int | None] = mapped_column(Integer)
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))
+
+
+class BirthdayProgress(Row):
+    """Until which local day a program's birthdays are recorded, and of the next day until which member."""
+
+    __tablename__ = "birthday_progress"
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    done_on: Mapped[date] = mapped_column(Date)
+    after_member: Mapped[UUID | None]
 
 
 class ActivityAward(Row):

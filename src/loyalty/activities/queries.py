@@ -1,5 +1,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -130,3 +131,30 @@ def _row(did: NewActivity, program_id: UUID) -> dict[str, Any]:
 
 def _judgement(judged: Judged) -> dict[str, Any]:
     return {"rule_set": judged.rule_set, "facts": judged.facts}
+
+
+async def lock_birthdays(
+    session: AsyncSession, *, program_id: UUID, yesterday: date
+) -> tuple[date, UUID | None] | None:
+    """Return until when birthdays are recorded, and the last member of the day after; None while another records some.
+
+    In a program's first year they count from the day after `yesterday`.
+    """
+    own = models.BirthdayProgress
+    await session.execute(insert(own).values(program_id=program_id, done_on=yesterday).on_conflict_do_nothing())
+    found = await session.execute(
+        select(own.done_on, own.after_member).where(own.program_id == program_id).with_for_update(skip_locked=True)
+    )
+    row = found.first()
+    return None if row is None else (row[0], row[1])
+
+
+async def find_birthdays(session: AsyncSession, *, program_id: UUID) -> date | None:
+    """Return until when birthdays are recorded."""
+    own = models.BirthdayProgress
+    return (await session.execute(select(own.done_on).where(own.program_id == program_id))).scalar_one_or_none()
+
+
+async def set_birthdays(session: AsyncSession, *, program_id: UUID, done_on: date, after: UUID | None) -> None:
+    own = models.BirthdayProgress
+    await session.execute(update(own).where(own.program_id == program_id).values(done_on=done_on, after_member=after))

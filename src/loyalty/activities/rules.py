@@ -1,5 +1,6 @@
+from calendar import isleap
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +11,9 @@ from loyalty.earning.evaluation import Verdict
 from loyalty.points.rules import WalletKey
 
 SIGNED_UP: Final = "signed_up"
+BIRTHDAY: Final = "birthday"
+BY_ITSELF: Final = frozenset({SIGNED_UP, BIRTHDAY})
+"""What is recorded by itself, and by nobody else."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,26 @@ def signing_up(member_id: UUID, *, at: datetime) -> NewActivity:
 
 def signing_up_id(member_id: UUID) -> str:
     return ids.public("mem", member_id)
+
+
+def birthday(member_id: UUID, *, at: datetime, year: int, now: datetime) -> NewActivity:
+    """Return a birthday as an activity: once a year for each member."""
+    return NewActivity(ids.new(), member_id, BIRTHDAY, f"{ids.public('mem', member_id)}:{year}", at, now)
+
+
+def birthdays_on(day: date) -> set[tuple[int, int]]:
+    """Return whose birthday a day is, as (month, day): who was born on a leap day has it on 28 February else."""
+    own = (day.month, day.day)
+    return {own, (2, 29)} if own == (2, 28) and not isleap(day.year) else {own}
+
+
+def next_birthday(month: int, day: int, *, after: date) -> date:
+    """Return the first birthday after a day."""
+    years = (after.year + number for number in range(2))
+    days = (
+        date(year, 2, 28) if (month, day) == (2, 29) and not isleap(year) else date(year, month, day) for year in years
+    )
+    return next(own for own in days if own > after)
 
 
 def check_occurred(occurred_at: datetime, *, now: datetime, late_days: int) -> None:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from loyalty.activities.models import Activity, ActivityAward
-from loyalty.activities.rules import SIGNED_UP
+from loyalty.activities.rules import BY_ITSELF
 from loyalty.activities.service import View
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
@@ -19,14 +19,14 @@ from loyalty.points.schemas import EntryOut, entry_out
 
 
 def _reported(value: str) -> str:
-    """Leave signing up to the enrolment, so that no membership is paid for it twice."""
-    if value == SIGNED_UP:
-        raise PydanticCustomError("reserved", "An enrolment records this by itself")
+    """Leave to us what we record ourselves, so that nobody is paid for it twice."""
+    if value in BY_ITSELF:
+        raise PydanticCustomError("reserved", "This is recorded by itself: an enrolment, and each birthday")
     return value
 
 
 class ActivityIn(Body):
-    """Something that a member did: of any type but `signed_up`, which an enrolment records by itself.
+    """Something that a member did, of any type but `signed_up` and `birthday`: these are recorded by themselves.
 
     The same `external_id` of a type is the same activity. `occurred_at` is now unless given.
     """

@@ -84,6 +84,25 @@ async def sign_up(session: AsyncSession, *, program: Program, member_id: UUID, n
     await outbox.tell(session, program_id=program.id, events=[_recorded(did)])
 
 
+async def have_birthday(
+    session: AsyncSession, *, program: Program, member_id: UUID, at: datetime, now: datetime
+) -> None:
+    """Record a member's birthday, once a year, and let it earn, if they were a member on that day.
+
+    Locks the customer, what limits rules, then wallets.
+    """
+    member = await _lock_doer(session, program_id=program.id, member_id=member_id)
+    zone = program.rules.zone
+    if member.enrolled_at.astimezone(zone).date() > at.astimezone(zone).date():
+        return
+    at = max(at, member.enrolled_at)
+    did = rules.birthday(member.id, at=at, year=at.astimezone(zone).year, now=max(now, at))
+    if not member.may_earn_at(at) or not await queries.insert_activity(session, did, program_id=program.id):
+        return
+    await counting.count(session, program=program, did=did, member=member)
+    await outbox.tell(session, program_id=program.id, events=[_recorded(did)])
+
+
 async def record_many(session: AsyncSession, *, program_id: UUID, paid: Sequence[Paid]) -> None:
     """Record activities known to be new, with what they earned."""
     await queries.insert_activities(session, [own.judged for own in paid], program_id=program_id)

@@ -96,3 +96,34 @@ async def has_customer(session: AsyncSession, *, program_id: UUID, customer_id: 
     own = models.Customer
     found = await session.execute(select(own.id).where(own.program_id == program_id, own.id == customer_id))
     return found.first() is not None
+
+
+async def list_born_on(
+    session: AsyncSession, *, program_id: UUID, days: Collection[tuple[int, int]], after: UUID | None, limit: int | None
+) -> list[UUID]:
+    """Return members who were born on these days of the year and were not merged into others, in order of id."""
+    own, customer, member = models.Profile, models.Customer, models.Member
+    query = (
+        select(own.customer_id)
+        .join(customer, (customer.program_id == own.program_id) & (customer.id == own.customer_id))
+        .join(member, (member.program_id == own.program_id) & (member.id == own.customer_id))
+        .where(
+            own.program_id == program_id,
+            own.birthday.in_([month * 100 + day for month, day in days]),
+            customer.program_id == program_id,
+            customer.merged_into.is_(None),
+            member.program_id == program_id,
+        )
+        .order_by(own.customer_id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(own.customer_id > after)
+    return list((await session.execute(query)).scalars())
+
+
+async def list_birthdays(session: AsyncSession, *, program_id: UUID) -> list[tuple[int, int]]:
+    """Return the days of the year on which anybody was born."""
+    own = models.Profile
+    query = select(own.birthday).where(own.program_id == program_id, own.birthday.is_not(None)).distinct()
+    return [divmod(birthday, 100) for birthday in (await session.execute(query)).scalars() if birthday is not None]

@@ -1,7 +1,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
@@ -24,17 +24,27 @@ class Customer(Row):
     erased_at: Mapped[datetime | None]
 
 
+_BIRTHDAY = "(EXTRACT(MONTH FROM birth_on) * 100 + EXTRACT(DAY FROM birth_on))::smallint"
+
+
 class Profile(Row):
-    """Personal data of a customer, apart from everything that the ledger and the metrics need."""
+    """Personal data of a customer, apart from everything that the ledger and the metrics need.
+
+    `birthday` is the month times 100 and the day.
+    """
 
     __tablename__ = "profiles"
-    __table_args__ = (ForeignKeyConstraint(["program_id", "customer_id"], ["customers.program_id", "customers.id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "customer_id"], ["customers.program_id", "customers.id"]),
+        Index("ix_profiles_birthday", "program_id", "birthday", "customer_id"),
+    )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     customer_id: Mapped[UUID] = mapped_column(primary_key=True)
     given_name: Mapped[str | None]
     family_name: Mapped[str | None]
     birth_on: Mapped[date | None]
+    birthday: Mapped[int | None] = mapped_column(SmallInteger, Computed(_BIRTHDAY, persisted=True))
     locale: Mapped[str | None]
     attributes: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
     notes: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'"))

@@ -63,6 +63,18 @@ async def ensure_customers(
     return known | new
 
 
+async def born_on(
+    session: AsyncSession, *, program_id: UUID, days: Collection[tuple[int, int]], after: UUID | None, limit: int | None
+) -> list[UUID]:
+    """Return members who were born on these days of the year, (month, day), in order of id."""
+    return await customer_queries.list_born_on(session, program_id=program_id, days=days, after=after, limit=limit)
+
+
+async def birthdays(session: AsyncSession, *, program_id: UUID) -> list[tuple[int, int]]:
+    """Return the days of the year, (month, day), on which anybody was born."""
+    return await customer_queries.list_birthdays(session, program_id=program_id)
+
+
 async def enrol_many(
     session: AsyncSession, *, program_id: UUID, joining: Collection[tuple[UUID, datetime, str | None]]
 ) -> None:

@@ -2,10 +2,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.activities import birthdays
 from loyalty.books import service as books
 from loyalty.core import idempotency
 from loyalty.points import service as points
@@ -59,6 +59,11 @@ async def expire_coupons(session: AsyncSession, program: Program, moment: Moment
     return await coupons.expire(session, program_id=program.id, now=moment.now, limit=limit)
 
 
+async def celebrate(session: AsyncSession, program: Program, moment: Moment, limit: int) -> int:
+    """Record birthdays up to today, and let them earn."""
+    return await birthdays.celebrate(session, program=program, now=moment.now, limit=limit)
+
+
 async def seal(session: AsyncSession, program: Program, moment: Moment, _: int) -> int:
     """Seal the next closed day of the ledger."""
     return int(await books.seal_next(session, program=program, now=moment.now, real_now=moment.real))
@@ -69,6 +74,7 @@ JOBS: Final = {
     "forget_keys": Job(timedelta(hours=1), 5_000, forget_keys),
     "forget_quotes": Job(timedelta(hours=1), 5_000, forget_quotes),
     "expire_coupons": Job(timedelta(minutes=1), 500, expire_coupons),
+    "celebrate_birthdays": Job(timedelta(minutes=10), 1, celebrate),
     "seal_ledger": Job(timedelta(hours=1), 1, seal),
 }
 
@@ -78,21 +84,24 @@ async def advance_clock(session: AsyncSession, *, program: Program, to: datetime
 
     Raises LiveProgramHasNoTestClock, ClockWouldRunBackwards.
     """
+    await birthdays.introduce(session, program=program, now=program.now(real_now))
     moved = await programs.advance_clock(session, program_id=program.id, to=to, real_now=real_now)
+    await birthdays.lock(session, program=program, until=to)
     await points.lock_due(session, program_id=program.id, until=to)
     done_at = None
-    while (due := await _next_due(session, program_id=program.id, after=done_at)) is not None and due <= to:
+    while (due := await _next_due(session, program=program, after=done_at)) is not None and due <= to:
         done_at = max(due, program.now(real_now))
-        for name in ("settle_wallets", "expire_coupons"):
+        for name in ("settle_wallets", "expire_coupons", "celebrate_birthdays"):
             while await JOBS[name].work(session, program, Moment(done_at, real_now), JOBS[name].batch):
                 pass
     return moved
 
 
-async def _next_due(session: AsyncSession, *, program_id: UUID, after: datetime | None) -> datetime | None:
+async def _next_due(session: AsyncSession, *, program: Program, after: datetime | None) -> datetime | None:
     """Return when something is due next. A coupon that somebody holds is passed by, and left to the job."""
     found = (
-        await points.next_due(session, program_id=program_id),
-        await coupons.next_expiry(session, program_id=program_id, after=after),
+        await points.next_due(session, program_id=program.id),
+        await coupons.next_expiry(session, program_id=program.id, after=after),
+        await birthdays.next_due(session, program=program),
     )
     return min((due for due in found if due is not None), default=None)
