@@ -105,7 +105,6 @@ async def test_two_coupons_take_off_one_after_the_other(shop: Shop) -> None:
         ("amount_off", {"amount": euros(600), "minimum": euros(6_002)}, "coupon_below_minimum"),
         ("free_product", {"sku": "sock"}, "coupon_does_not_fit"),
         ("gift_card", {"amount": euros(600)}, "coupon_does_not_fit"),
-        ("perk", {"description": "a hug"}, "coupon_does_not_fit"),
     ],
 )
 async def test_a_coupon_that_does_not_fit_is_refused_and_stays_good(
@@ -194,3 +193,17 @@ def test_a_discount_is_never_more_than_its_lines_nor_than_the_reward_is_worth(
     after = take_off(lines, parts)
     assert all(0 <= line.tax_minor <= line.total_minor for line in after)
     assert [line.total_minor + line.discount_minor for line in after] == [line.total_minor for line in lines]
+
+
+async def test_a_perk_takes_off_nothing_is_used_with_the_order_and_good_again_once_all_went_back(shop: Shop) -> None:
+    member = await buyer_with_points(shop)
+    code = await coupon_of(shop, member, "perk", {"description": "a hug"})
+    order = await shop.post("/v1/orders", body_of(shop, member, code))
+    assert order["total"] == euros(6_501)
+    assert [(own["coupon_code"], own["effect"], own["value"]) for own in order["discounts"]] == [
+        (code, "perk", euros(0))
+    ]
+    check = {"code": code, "member_id": member["id"]}
+    assert (await shop.post("/v1/coupon-checks", check, expect=200))["status"] == "used"
+    assert (await shop.post(f"/v1/orders/{order['id']}/returns", {}))["refund"]["coupons"] == [code]
+    assert (await shop.post("/v1/coupon-checks", check, expect=200))["status"] == "valid"

@@ -91,7 +91,10 @@ class PaidWithPointsOut(msgspec.Struct):
 
 
 class DiscountOut(msgspec.Struct):
-    """What a coupon took off, and off each line: a reduction of the price, contained in the lines' discounts."""
+    """What a coupon takes off, and off each line, contained in the lines' discounts: its `effect` is price_reduction.
+
+    A perk, whose effect is perk, takes off nothing and is used with the order.
+    """
 
     coupon_code: str
     reward_id: str
@@ -251,7 +254,7 @@ def discount_out(own: CouponDiscount | Discount, currency: str) -> DiscountOut:
     return DiscountOut(
         coupon_code=own.code,
         reward_id=ids.public("rew", own.reward_id),
-        effect="price_reduction",
+        effect="price_reduction" if any(own.line_minor) else "perk",
         value=MoneyOut(sum(own.line_minor), currency),
         line_values=[MoneyOut(part, currency) for part in own.line_minor],
     )

@@ -41,6 +41,7 @@ def take_off(lines: Sequence[Line], parts: Sequence[int]) -> list[Line]:
 def parts_off(kind: RewardKind, value: Mapping[str, Any], *, currency: str, lines: Sequence[Line]) -> tuple[int, ...]:
     """Return what a reward takes off each line; amounts spread over products by largest remainder.
 
+    A perk takes off nothing. A gift card's value is the shop's to charge, and so fits no order.
     Raises CouponDoesNotFit, CouponBelowMinimum.
     """
     products = [line.total_minor if line.kind is LineKind.PRODUCT else 0 for line in lines]
@@ -50,7 +51,7 @@ def parts_off(kind: RewardKind, value: Mapping[str, Any], *, currency: str, line
         if sum(products) < least["amount"]:
             raise CouponBelowMinimum(minimum_minor=least["amount"], total_minor=sum(products))
     parts = _parts(kind, value, currency, lines, products)
-    if not any(parts):
+    if not any(parts) and kind is not RewardKind.PERK:
         raise CouponDoesNotFit
     return tuple(parts)
 
@@ -69,7 +70,9 @@ def _parts(
             return _one_piece(value["sku"], lines)
         case RewardKind.FREE_SHIPPING:
             return [line.total_minor if line.kind is LineKind.SHIPPING else 0 for line in lines]
-        case _:
+        case RewardKind.PERK:
+            return [0] * len(lines)
+        case RewardKind.GIFT_CARD:
             raise CouponDoesNotFit
 
 
