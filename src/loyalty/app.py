@@ -19,10 +19,12 @@ from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.activities.routes import ActivityRoutes
 from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.books.routes import BookRoutes
+from loyalty.checkout.express import OrderExpress
 from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
 from loyalty.core import clock, migrate, readiness
 from loyalty.core.db import Sessions, create_engine, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
+from loyalty.core.express import Express
 from loyalty.core.problems import EXCEPTION_HANDLERS
 from loyalty.core.reference import OwnPagesOnly, ReferenceRoutes, reference_files
 from loyalty.core.settings import Settings
@@ -122,7 +124,8 @@ def create_app(settings: Settings) -> Litestar:
             passwords.close()
             await engine.dispose()
 
-    return Litestar(
+    sessions, keyring = create_sessions(engine), Keyring(settings)
+    application = Litestar(
         route_handlers=[*_ROUTES, live, ready, ReferenceRoutes, reference_files()],
         dependencies={
             "session": Provide(provide_session),
@@ -138,9 +141,9 @@ def create_app(settings: Settings) -> Litestar:
         state=State(
             {
                 "settings": settings,
-                "sessions": create_sessions(engine),
+                "sessions": sessions,
                 "snapshots": create_snapshots(engine),
-                "keyring": Keyring(settings),
+                "keyring": keyring,
                 "passwords": passwords,
                 "schema": migrate.head(),
             }
@@ -150,6 +153,8 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=_openapi(),
         logging_config=None,
     )
+    application.asgi_handler = Express(application.asgi_handler, {"/v1/orders": OrderExpress(sessions, keyring)})
+    return application
 
 
 async def _check_database(sessions: Sessions) -> None:

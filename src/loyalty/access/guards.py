@@ -85,13 +85,10 @@ async def provide_call(
         str | None, HeaderParameter(name="Idempotency-Key", description="1 to 255 visible ASCII characters; required.")
     ] = None,
 ) -> idempotency.Call:
-    """Identify this call by its key and by what it asks.
-
-    The address and the body, whatever its spacing or field order.
-    """
+    """Identify this call by its key and by what it asks."""
     body = await request.body()
     try:
-        canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted").decode() if body else ""
+        content = msgspec.json.decode(body) if body else None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise HTTPException(status_code=400) from error
     keyring = cast(Keyring, request.app.state.keyring)
@@ -102,8 +99,14 @@ async def provide_call(
         program_id=caller.program.id,
         operation=str(request.route_handler.operation_id),
         key=_within(caller, key),
-        fingerprints=keyring.digests(_REQUEST, f"{request.url.path}\n{canonical}"),
+        fingerprints=fingerprints(keyring, path=request.url.path, content=content),
     )
+
+
+def fingerprints(keyring: Keyring, *, path: str, content: Any) -> tuple[bytes, ...]:
+    """Digest what a call asks: the address and the body, whatever its spacing or field order."""
+    canonical = "" if content is None else msgspec.json.encode(content, order="sorted").decode()
+    return keyring.digests(_REQUEST, f"{path}\n{canonical}")
 
 
 def _within(caller: CallerFacts, key: str) -> str:

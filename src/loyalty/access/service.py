@@ -15,7 +15,17 @@ from loyalty.access.errors import (
     SignInRefused,
 )
 from loyalty.access.passwords import Passwords
-from loyalty.access.rules import ALL_KEY_SCOPES, MEMBER_SCOPES, ROLE_SCOPES, Caller, KeyKind, Role, Scope, SignedIn
+from loyalty.access.rules import (
+    ALL_KEY_SCOPES,
+    MEMBER_SCOPES,
+    ROLE_SCOPES,
+    Caller,
+    Credential,
+    KeyKind,
+    Role,
+    Scope,
+    SignedIn,
+)
 from loyalty.core import ids
 from loyalty.core.db import Sessions, release, transaction
 from loyalty.core.signing import Keyring
@@ -43,7 +53,14 @@ async def authenticate(session: AsyncSession, *, credential: str, keyring: Keyri
     if rules.is_signed_token(credential):
         return await _member(session, token=credential, keyring=keyring)
     read = rules.read_credential(credential)
-    caller = await queries.find_key_caller(session, credential=read, real_now=real_now) if read else None
+    if read is None:
+        raise CredentialsInvalid
+    return await authenticate_key(session, credential=read, real_now=real_now)
+
+
+async def authenticate_key(session: AsyncSession, *, credential: Credential, real_now: datetime) -> Caller:
+    """Find out whose key this is; raises CredentialsInvalid."""
+    caller = await queries.find_key_caller(session, credential=credential, real_now=real_now)
     if caller is None:
         raise CredentialsInvalid
     return caller

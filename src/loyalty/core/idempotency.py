@@ -5,6 +5,7 @@ duplicate does the work. Nothing can be left "in progress", since a claim lives 
 stores nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -114,6 +115,42 @@ async def claim(session: AsyncSession, *, call: Call, resource_id: UUID, now: da
     if first.fingerprint not in call.fingerprints:
         raise IdempotencyKeyReused
     return Claim(call, first.resource_id, first.status, replayed=True)
+
+
+async def claim_many(
+    session: AsyncSession, *, calls: Sequence[tuple[Call, UUID]], now: datetime, status: int = 201
+) -> set[UUID]:
+    """Take the keys of many calls of one program, each for the resource that it is to make; return those taken.
+
+    In order of key, so that two groups never wait for each other.
+    """
+    if not calls:
+        return set()
+    rows = [
+        {
+            "program_id": call.program_id,
+            "operation": call.operation,
+            "key": call.key,
+            "fingerprint": call.fingerprints[0],
+            "resource_id": resource_id,
+            "status": status,
+            "recorded_at": now,
+        }
+        for call, resource_id in sorted(calls, key=lambda own: own[0].key)
+    ]
+    taken = await session.execute(
+        insert(Row.metadata.tables[IdempotencyKey.__tablename__])
+        .values(rows)
+        .on_conflict_do_nothing()
+        .returning(IdempotencyKey.resource_id)
+    )
+    return set(taken.scalars())
+
+
+async def give_up(session: AsyncSession, *, calls: Sequence[Call]) -> None:
+    """Give up keys taken in this transaction, whose calls are to be decided afresh."""
+    for call in calls:
+        await session.execute(delete(IdempotencyKey).where(*_is(call)))
 
 
 async def repoint(session: AsyncSession, claim: Claim, *, resource_id: UUID, status: int) -> None:

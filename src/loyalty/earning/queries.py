@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete, func, select
@@ -14,6 +14,8 @@ from loyalty.earning.errors import EarningRuleNotFound
 from loyalty.earning.rules import Award, RuleVersion
 from loyalty.earning.terms import Terms, kind_of
 
+_APPENDED: Final = "earning_rule_versions_appended"
+
 
 async def list_versions(session: AsyncSession, *, program_id: UUID) -> list[models.EarningRuleVersion]:
     """Return every version of every rule, drafts included."""
@@ -22,6 +24,13 @@ async def list_versions(session: AsyncSession, *, program_id: UUID) -> list[mode
         select(version).where(version.program_id == program_id).order_by(version.rule_id, version.version)
     )
     return list(found.scalars())
+
+
+async def newest_number(session: AsyncSession, *, program_id: UUID) -> int:
+    """Return the number of the newest version that is no draft; zero if there is none."""
+    own = models.EarningRuleVersion
+    query = select(func.max(own.number)).where(own.program_id == program_id, own.active_from.is_not(None))
+    return (await session.execute(query)).scalar_one() or 0
 
 
 async def list_versions_of(
@@ -84,6 +93,7 @@ async def append_version(
     ends: bool = False,
 ) -> bool:
     """Add a version, while the program is locked; False if one begins at the same instant."""
+    session.info[_APPENDED] = True
     own = models.EarningRuleVersion
     newest = select(func.coalesce(func.max(own.number), 0) + 1).where(own.program_id == program_id)
     added = await session.execute(
@@ -105,6 +115,11 @@ async def append_version(
         .returning(models.EarningRuleVersion.version)
     )
     return added.first() is not None
+
+
+def has_appended(session: AsyncSession) -> bool:
+    """Tell whether this transaction has added versions, which are not there for good yet."""
+    return _APPENDED in session.info
 
 
 async def delete_version(session: AsyncSession, *, program_id: UUID, rule_id: UUID, version: int) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,9 @@ from loyalty.earning.facts import Moment, Purchase, read_facts, write_facts
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import Award, RuleVersion, in_force
 from loyalty.members import service as members
+
+_MOST_RULE_SETS: Final = 1_000
+_RULE_SETS: Final[dict[tuple[UUID, int], "RuleSet"]] = {}
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,23 @@ class Count:
 
 
 async def rule_set(session: AsyncSession, *, program_id: UUID, until: int | None = None) -> RuleSet:
-    """Return every version of every rule that is no draft; those until the one of a number, where that is given."""
+    """Return every version of every rule that is no draft; those until the one of a number, where that is given.
+
+    What has a number never changes, so it is read once; what this very transaction has changed may yet be undone.
+    """
+    number = until if until is not None else await queries.newest_number(session, program_id=program_id)
+    settled = not queries.has_appended(session)
+    if settled and (known := _RULE_SETS.get((program_id, number))) is not None:
+        return known
     rows = await queries.list_versions(session, program_id=program_id)
     # A draft's number is given again when it begins, so it is not yet one that anything was counted under.
-    rows = [row for row in rows if row.active_from is not None and (until is None or row.number <= until)]
-    versions = [version for row in rows if (version := queries.as_rule_version(row)) is not None]
-    return RuleSet(max((row.number for row in rows), default=0), versions)
+    versions = [own for row in rows if row.number <= number and (own := queries.as_rule_version(row)) is not None]
+    found = RuleSet(number, versions)
+    if settled:
+        if len(_RULE_SETS) >= _MOST_RULE_SETS:
+            _RULE_SETS.clear()
+        _RULE_SETS[program_id, number] = found
+    return found
 
 
 async def attributes(

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.activities import service as activities
 from loyalty.activities.rules import SIGNED_UP
+from loyalty.checkout import till
 from loyalty.core import ids
 from loyalty.core.errors import Fault
 from loyalty.earning import limiting
@@ -20,7 +21,6 @@ from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.orders import service as orders
 from loyalty.orders.rules import NewOrder, Recorded, digest_content
-from loyalty.outbox import service as outbox
 from loyalty.points import service as points
 from loyalty.points.book import Book
 from loyalty.points.rules import WalletKey
@@ -70,7 +70,8 @@ async def apply(session: AsyncSession, *, program: Program, records: Sequence[Re
         if isinstance(record, Enrolment):
             deciding.enrol(known, writes, book, record)
         else:
-            deciding.count_order(known, writes, book, placed[record.external_id])
+            order = placed[record.external_id]
+            till.count(known, writes, book, order, till.judge(known, order))
     await _write(session, known, book, writes)
     won = sum(binding.winner is not None for binding in writes.bindings)
     return Result(len(placed), len(joined), won, len(records) - len(placed) - len(joined))
@@ -197,9 +198,5 @@ def _new_order(record: Order, customers: dict[str, UUID]) -> NewOrder:
 async def _write(session: AsyncSession, known: Known, book: Book, writes: Writes) -> None:
     program_id = known.program.id
     await attributing.bind_many(session, program_id=program_id, bindings=writes.bindings)
-    await points.post(session, book)
-    await known.tally.write(session)
-    await earning.record(session, program_id=program_id, counts=writes.counts)
-    await writes.settlement.write(session, program_id=program_id)
-    await outbox.tell(session, program_id=program_id, events=writes.events)
+    await till.write(session, known, book, writes)
     await activities.record_many(session, program_id=program_id, paid=writes.activities)

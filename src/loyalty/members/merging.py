@@ -72,14 +72,17 @@ async def find_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUI
 
 
 async def lock_heirs(session: AsyncSession, *, program_id: UUID, customers: Mapping[str, UUID]) -> dict[str, UUID]:
-    """Lock who stands for these customers now, and return them by the same names. Raises MergedJustNow."""
+    """Lock who stands for these customers now, and return them by the same names; who is nobody is left out.
+
+    Raises MergedJustNow.
+    """
     ids = list(customers.values())
     merged = await customer_queries.find_merged(session, program_id=program_id, customer_ids=ids)
     heirs = {name: merged.get(customer_id, customer_id) for name, customer_id in customers.items()}
-    await customer_queries.lock_customers(session, program_id=program_id, customer_ids=list(heirs.values()))
+    there = await customer_queries.lock_customers(session, program_id=program_id, customer_ids=list(heirs.values()))
     if await customer_queries.find_merged(session, program_id=program_id, customer_ids=list(heirs.values())):
         raise MergedJustNow
-    return heirs
+    return {name: heir for name, heir in heirs.items() if heir in there}
 
 
 async def lock_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> UUID | None:

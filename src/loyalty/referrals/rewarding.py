@@ -69,6 +69,11 @@ class Settlement:
             Event(f"referral.{state}", waiting.id, occurred_at=at, recorded_at=book.now, member_id=waiting.advocate_id)
         )
 
+    def by_order(self) -> dict[UUID, tuple[UUID, int]]:
+        """Return, by the order that completed it, each referral and the points of who was referred."""
+        paid = {side.referral_id: side.points for side in self._sides if side.side is Side.REFEREE}
+        return {own.order_id: (own.referral_id, paid[own.referral_id]) for own in self._completed}
+
     async def write(self, session: AsyncSession, *, program_id: UUID) -> None:
         await reward_queries.set_completed(session, program_id=program_id, completed=self._completed)
         await reward_queries.insert_rewards(session, program_id=program_id, sides=self._sides)
