@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from loyalty.earning import queries as earning
 from loyalty.earning.authoring import Rule
 from loyalty.earning.errors import EarningRuleHasNoDraft, EarningRuleNotFound
 from loyalty.earning.models import EarningRuleVersion
-from loyalty.earning.rules import in_force
 from loyalty.earning.terms import RuleKind
 from loyalty.simulations.errors import EarningRuleCountsActivities, EarningRuleVersionNotFound
 
@@ -36,9 +34,9 @@ def choose(
     for own in known:
         if own.rule.id in without:
             continue
-        current = _in_force(own, now=now)
+        current = own.in_force(at=now)
         if wanted is None:
-            version = _newest_draft(own) or current
+            version = own.newest_draft or current
         elif own.rule.id in wanted:
             version = _wanted(own, version=wanted[own.rule.id])
         else:
@@ -50,7 +48,7 @@ def choose(
 
 def _wanted(rule: Rule, *, version: int | None) -> EarningRuleVersion:
     if version is None:
-        found = _newest_draft(rule)
+        found = rule.newest_draft
         if found is None:
             raise EarningRuleHasNoDraft
     else:
@@ -60,12 +58,3 @@ def _wanted(rule: Rule, *, version: int | None) -> EarningRuleVersion:
     if found.kind == RuleKind.POINTS_PER_ACTIVITY:
         raise EarningRuleCountsActivities
     return found
-
-
-def _newest_draft(rule: Rule) -> EarningRuleVersion | None:
-    return next((row for row in reversed(rule.versions) if row.active_from is None), None)
-
-
-def _in_force(rule: Rule, *, now: datetime) -> EarningRuleVersion | None:
-    known = [version for row in rule.versions if (version := earning.as_rule_version(row)) is not None]
-    return next((row for own in in_force(known, at=now) for row in rule.versions if row.version == own.version), None)

@@ -1,6 +1,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import and_, delete, func, or_, select, tuple_, update
@@ -12,6 +12,9 @@ from loyalty.earning.limit_queries import UsageKey
 from loyalty.simulations import models
 from loyalty.simulations.errors import SimulationNotFound
 from loyalty.simulations.rules import Affected, Cell, Sides
+
+_MOST_AT_ONCE: Final = 2_000
+"""A statement takes at most 32,767 parameters."""
 
 
 async def insert_simulation(
@@ -126,16 +129,16 @@ async def list_used(
     session: AsyncSession, *, program_id: UUID, simulation_id: UUID, keys: Collection[UsageKey]
 ) -> dict[UsageKey, int]:
     """Return how much of limits these members have used up so far."""
-    if not keys:
-        return {}
-    own = models.SimulationUsage
+    own, named = models.SimulationUsage, list(keys)
     key = (own.rule_id, own.member_id, own.period, own.period_on)
-    found = await session.execute(
-        select(*key, own.points).where(
-            own.program_id == program_id, own.simulation_id == simulation_id, tuple_(*key).in_(list(keys))
+    used: dict[UsageKey, int] = {}
+    for start in range(0, len(named), _MOST_AT_ONCE):
+        some = tuple_(*key).in_(named[start : start + _MOST_AT_ONCE])
+        found = await session.execute(
+            select(*key, own.points).where(own.program_id == program_id, own.simulation_id == simulation_id, some)
         )
-    )
-    return {(row[0], row[1], row[2], row[3]): row[4] for row in found}
+        used |= {(row[0], row[1], row[2], row[3]): row[4] for row in found}
+    return used
 
 
 async def add(session: AsyncSession, table: type[Row], rows: Sequence[dict[str, Any]]) -> None:
