@@ -29,7 +29,8 @@ _TENANT_TABLES = (
     "order_award_reversals", "order_awards", "order_counts", "order_lines", "order_return_lines", "order_returns",
     "order_tenders", "orders", "profiles", "program_settings", "quotes", "redemption_cancellations", "redemptions",
     "referral_campaigns", "referral_clicks", "referral_codes", "referral_rewards", "referral_touches", "referrals",
-    "reward_grants", "rewards", "tender_refunds", "transfers", "wallets",
+    "reward_grants", "rewards", "simulation_members", "simulation_months", "simulation_points", "simulation_rules",
+    "simulation_usage", "simulations", "tender_refunds", "transfers", "wallets",
 )  # fmt: skip
 
 

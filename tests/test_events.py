@@ -51,6 +51,7 @@ async def test_every_effect_is_told(shop: Shop) -> None:
     key = (await shop.post("/v1/keys", {"kind": "restricted", "name": "k", "scopes": ["events:read"]}))["key"]["id"]
     await shop.post(f"/v1/keys/{key}/ending", {}, expect=200)
     await shop.post("/v1/test-clock/advance", {"to": "2026-01-02T12:00:00Z"}, expect=200)
+    await shop.post("/v1/simulations", {"from": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"})
 
     events = await told(shop)
     assert Counter(event["type"] for event in events) == {
@@ -82,6 +83,7 @@ async def test_every_effect_is_told(shop: Shop) -> None:
         "redemption.redeemed": 2,
         "redemption.cancelled": 1,
         "coupon.used": 1,
+        "simulation.created": 1,
     }
     assert [event["number"] for event in events] == list(range(1, len(events) + 1))
     assert {event["type"].partition(".")[0] for event in events} == set(_SUBJECTS) - {"ledger"}

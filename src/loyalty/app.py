@@ -53,6 +53,7 @@ from loyalty.referrals.routes import ReferralRoutes, follow_link
 from loyalty.returns.routes import ReturnRoutes
 from loyalty.rewards.routes import RewardRoutes
 from loyalty.schedule.routes import ScheduleRoutes
+from loyalty.simulations.routes import SimulationRoutes
 from loyalty.transfers.routes import TransferRoutes
 
 _log = logging.getLogger("loyalty.app")
@@ -83,6 +84,7 @@ _ROUTES: Final = (
     ReturnRoutes,
     ActivityRoutes,
     EarningRuleRoutes,
+    SimulationRoutes,
     RewardRoutes,
     RedemptionRoutes,
     ReferralRoutes,

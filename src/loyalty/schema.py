@@ -18,6 +18,7 @@ from loyalty.quotes import models as quotes
 from loyalty.redemptions import models as redemptions
 from loyalty.referrals import models as referrals
 from loyalty.rewards import models as rewards
+from loyalty.simulations import models as simulations
 from loyalty.tenders import models as tenders
 from loyalty.transfers import models as transfers
 
@@ -39,6 +40,7 @@ ROOMS = (
     redemptions,
     referrals,
     rewards,
+    simulations,
     tenders,
     transfers,
 )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -19,6 +20,7 @@ from loyalty.schedule.service import JOBS, Moment
 _IDLE_SECONDS: Final = 1.0
 _BATCH: Final = 5000
 _MOST_ERROR: Final = 500
+_TURN: Final = timedelta(seconds=5)
 
 _log = logging.getLogger("loyalty.worker")
 
@@ -81,7 +83,7 @@ async def _run_jobs(sessions: Sessions, program_id: UUID) -> int:
         if job is None:
             break
         try:
-            did = await _do(sessions, program_id, job.name)
+            did, is_done = await _do(sessions, program_id, job.name)
         except Exception as error:  # noqa: BLE001 -- whatever it was is kept with the job, and tried again
             _log.exception("job failed", extra={"job": job.name, "program_id": str(program_id)})
             async with transaction(sessions) as session:
@@ -102,24 +104,27 @@ async def _run_jobs(sessions: Sessions, program_id: UUID) -> int:
                 name=job.name,
                 started_at=started_at,
                 done=did,
-                every=JOBS[job.name].every,
+                every=JOBS[job.name].every if is_done else timedelta(),
                 now=clock.now(),
             )
         done += did
     return done
 
 
-async def _do(sessions: Sessions, program_id: UUID, name: str) -> int:
-    """Work in bounded transactions until one finds less than it may do."""
-    job, done = JOBS[name], 0
+async def _do(sessions: Sessions, program_id: UUID, name: str) -> tuple[int, bool]:
+    """Work in bounded transactions until one finds less than it may do, or until others should have a turn.
+
+    Returns how many things were done, and whether none is left. A turn is far shorter than a lease.
+    """
+    job, done, ends_at = JOBS[name], 0, clock.now() + _TURN
     while True:
         async with transaction(sessions) as session:
             program = await programs.get_program(session, program_id=program_id)
             real = clock.now()
             batch = await job.work(session, program, Moment(program.now(real), real), job.batch)
         done += batch
-        if batch < job.batch:
-            return done
+        if batch < job.batch or real >= ends_at:
+            return done, batch < job.batch
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -70,6 +70,7 @@ class World:
     lot: str
     merge: Json
     spare: Json
+    simulation: Json
 
     @property
     def ids(self) -> dict[str, str]:
@@ -86,6 +87,7 @@ class World:
             "transfer_id": self.transfer["id"],
             "lot_id": self.lot,
             "merge_id": self.merge["id"],
+            "simulation_id": self.simulation["id"],
             "code": self.member["referral_code"],
             "program_slug": self.shop.program.slug,
         }
@@ -181,6 +183,7 @@ async def open_world(client: httpx.AsyncClient, app: Litestar) -> World:
             "/v1/member-merges",
             {"from_member_id": (await shop.enrol())["id"], "into_member_id": member["id"], "reason": "the same"},
         ),
+        simulation=await shop.post("/v1/simulations", _LAST_MONTH),
         lot=(await shop.get(f"/v1/members/{member['id']}/lots"))["data"][0]["id"],
     )
 
@@ -189,6 +192,7 @@ def _given(member: Json, **details: Any) -> Json:
     return {"member_id": member["id"], "points": 20, "reason": "goodwill", **details}
 
 
+_LAST_MONTH: Final = {"from": "2025-12-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}
 TERMS: Final = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 100}}
 
 BODIES: Final[dict[str, Callable[[World], Any]]] = {
@@ -277,6 +281,7 @@ BODIES: Final[dict[str, Callable[[World], Any]]] = {
         "reason": "sorry",
     },
     "create_reward": lambda _: {"name": "ship", "kind": "free_shipping", "cost_points": 5},
+    "create_simulation": lambda _: _LAST_MONTH,
     "update_member": lambda _: {"given_name": "Ann"},
     "update_program": lambda _: {"name": "Renamed"},
     "update_reward": lambda _: {"cost_points": 11},

@@ -30,6 +30,15 @@ class Rule:
     rule: models.EarningRule
     versions: list[models.EarningRuleVersion]
 
+    @property
+    def newest_draft(self) -> models.EarningRuleVersion | None:
+        return next((row for row in reversed(self.versions) if row.active_from is None), None)
+
+    def in_force(self, *, at: datetime) -> models.EarningRuleVersion | None:
+        known = [version for row in self.versions if (version := queries.as_rule_version(row)) is not None]
+        last = {version.version for version in in_force(known, at=at)}
+        return next((row for row in self.versions if row.version in last), None)
+
 
 async def create(
     session: AsyncSession,
@@ -124,7 +133,7 @@ async def activate(
     """
     await programs.lock(session, program_id=program_id)
     rule = await get(session, program_id=program_id, rule_id=rule_id)
-    draft = next((row for row in reversed(rule.versions) if row.active_from is None), None)
+    draft = rule.newest_draft
     if draft is None:
         raise EarningRuleHasNoDraft
     await queries.delete_version(session, program_id=program_id, rule_id=rule_id, version=draft.version)
@@ -151,15 +160,15 @@ async def retire(
         raise RuleBeginsInThePast
     await programs.lock(session, program_id=program_id)
     rule = await get(session, program_id=program_id, rule_id=rule_id)
-    known = [version for row in rule.versions if (version := queries.as_rule_version(row)) is not None]
-    if not (last := in_force(known, at=at)):
+    last = rule.in_force(at=at)
+    if last is None:
         raise EarningRuleNotInForce
     added = await queries.append_version(
         session,
         program_id=program_id,
         rule_id=rule_id,
         version=rule.versions[-1].version + 1,
-        terms=last[0].terms,
+        terms=read_terms(last.kind, last.definition),
         actor=actor,
         active_from=at,
         active_until=None,

@@ -64,8 +64,8 @@ async def lock(
 
     Comes after customers, orders and referrals are locked, and before wallets.
     """
-    used = await limit_queries.lock_usage(session, _usage_keys(rules, occasions), program_id=program_id)
-    spent = await limit_queries.lock_budgets(session, _with_budget(rules), program_id=program_id)
+    used = await limit_queries.lock_usage(session, usage_keys(rules, occasions), program_id=program_id)
+    spent = await limit_queries.lock_budgets(session, with_budget(rules), program_id=program_id)
     return Tally(program_id, used, spent)
 
 
@@ -73,8 +73,8 @@ async def look(
     session: AsyncSession, *, program_id: UUID, rules: Collection[RuleVersion], occasions: Iterable[Occasion]
 ) -> Tally:
     """Return the same without holding anybody up, for who only asks."""
-    used = await limit_queries.read_usage(session, _usage_keys(rules, occasions), program_id=program_id)
-    spent = await limit_queries.read_budgets(session, _with_budget(rules), program_id=program_id)
+    used = await limit_queries.read_usage(session, usage_keys(rules, occasions), program_id=program_id)
+    spent = await limit_queries.read_budgets(session, with_budget(rules), program_id=program_id)
     return Tally(program_id, used, spent)
 
 
@@ -83,15 +83,17 @@ async def hand_over(session: AsyncSession, *, program_id: UUID, giver: UUID, rec
     await limit_queries.hand_over_usage(session, program_id=program_id, giver=giver, receiver=receiver)
 
 
-def _usage_keys(rules: Collection[RuleVersion], occasions: Iterable[Occasion]) -> set[UsageKey]:
+def usage_keys(rules: Collection[RuleVersion], occasions: Iterable[Occasion]) -> set[UsageKey]:
+    """Return under what is counted how much rules have given these members within the periods of these days."""
     keys = (_usage_key(rule, *occasion) for occasion in occasions for rule in rules)
     return {key for key in keys if key is not None}
+
+
+def with_budget(rules: Iterable[RuleVersion]) -> set[UUID]:
+    """Return which of these rules have a budget."""
+    return {rule.rule_id for rule in rules if rule.terms.limits.budget is not None}
 
 
 def _usage_key(rule: RuleVersion, member_id: UUID, day: date) -> UsageKey | None:
     limit = rule.terms.limits.per_member
     return None if limit is None else (rule.rule_id, member_id, str(limit.period), period_start(limit.period, day))
-
-
-def _with_budget(rules: Iterable[RuleVersion]) -> set[UUID]:
-    return {rule.rule_id for rule in rules if rule.terms.limits.budget is not None}

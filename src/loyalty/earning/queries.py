@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,7 +11,7 @@ from loyalty.core.db import insert_rows
 from loyalty.earning import models
 from loyalty.earning.definitions import read_terms, write_terms
 from loyalty.earning.errors import EarningRuleNotFound
-from loyalty.earning.rules import Award, RuleVersion
+from loyalty.earning.rules import Award, Given, RuleVersion
 from loyalty.earning.terms import Terms, kind_of
 
 _APPENDED: Final = "earning_rule_versions_appended"
@@ -143,6 +143,28 @@ async def find_count(session: AsyncSession, *, program_id: UUID, order_id: UUID)
     own = models.OrderCount
     found = await session.execute(select(own).where(own.program_id == program_id, own.order_id == order_id))
     return found.scalar_one_or_none()
+
+
+async def list_counts(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> dict[UUID, models.OrderCount]:
+    """Return by what these orders were counted; those that could earn nothing are left out."""
+    own = models.OrderCount
+    found = await session.execute(select(own).where(own.program_id == program_id, own.order_id.in_(list(order_ids))))
+    return {row.order_id: row for row in found.scalars()}
+
+
+async def list_given(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> list[tuple[UUID, Given]]:
+    """Return what rules gave these orders when they were counted."""
+    own = models.OrderAward
+    found = await session.execute(
+        select(own.order_id, own.rule_id, own.rule_version, own.unit, own.points)
+        .where(own.program_id == program_id, own.order_id.in_(list(order_ids)))
+        .order_by(own.order_id, own.rule_id)
+    )
+    return [(row[0], Given(*row[1:])) for row in found]
 
 
 async def insert_awards(

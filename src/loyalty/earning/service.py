@@ -1,4 +1,5 @@
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,7 +12,7 @@ from loyalty.earning import models, queries
 from loyalty.earning.evaluation import Verdict, judge_order
 from loyalty.earning.facts import Moment, Purchase, read_facts, write_facts
 from loyalty.earning.limiting import Tally
-from loyalty.earning.rules import Award, RuleVersion, in_force
+from loyalty.earning.rules import Award, Given, RuleVersion, in_force
 from loyalty.members import service as members
 
 _MOST_RULE_SETS: Final = 1_000
@@ -101,6 +102,23 @@ async def record(session: AsyncSession, *, program_id: UUID, counts: Sequence[tu
 
 async def awards(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAward]:
     return await queries.list_awards(session, program_id=program_id, order_id=order_id)
+
+
+async def counts(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> dict[UUID, models.OrderCount]:
+    """Return by what these orders were counted; those that could earn nothing are left out."""
+    return await queries.list_counts(session, program_id=program_id, order_ids=order_ids)
+
+
+async def given(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> defaultdict[UUID, list[Given]]:
+    """Return what rules gave these orders when they were counted, whatever went back since."""
+    found: defaultdict[UUID, list[Given]] = defaultdict(list)
+    for order_id, own in await queries.list_given(session, program_id=program_id, order_ids=order_ids):
+        found[order_id].append(own)
+    return found
 
 
 async def count_of(

@@ -71,6 +71,29 @@ class NewOrder:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A customer's order as it was placed, for who counts it again; what went back since is not taken off."""
+
+    id: UUID
+    customer_id: UUID
+    placed_at: datetime
+    currency: str
+    channel: str | None
+    store: str | None
+    payment_method: str | None
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Orders placed `since` an instant and before `until`, as far as they were recorded before this id was made."""
+
+    since: datetime
+    until: datetime
+    before: UUID
+
+
+@dataclass(frozen=True)
 class Recorded:
     """What is kept of an order that decides whether another one is the same."""
 

@@ -21,6 +21,7 @@ _SUBJECTS = {
     "key": "key",
     "click": "clk",
     "ledger": "prg",
+    "simulation": "sim",
 }
 
 

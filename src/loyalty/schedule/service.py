@@ -13,9 +13,11 @@ from loyalty.programs import service as programs
 from loyalty.programs.rules import Program
 from loyalty.quotes import service as quotes
 from loyalty.rewards import coupons
+from loyalty.simulations import service as simulations
 
 _KEEP_KEYS: Final = timedelta(days=30)
 _KEEP_QUOTES: Final = timedelta(days=1)
+_KEEP_SIMULATIONS: Final = timedelta(days=90)
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,24 @@ async def seal(session: AsyncSession, program: Program, moment: Moment, _: int) 
     return int(await books.seal_next(session, program=program, now=moment.now, real_now=moment.real))
 
 
+async def simulate(session: AsyncSession, program: Program, moment: Moment, limit: int) -> int:
+    """Try rules on the next past orders."""
+    return await simulations.go_on(session, program=program, now=moment.now, limit=limit)
+
+
+async def forget_simulations(session: AsyncSession, program: Program, moment: Moment, limit: int) -> int:
+    """Forget simulations asked for ninety days ago, and of each that has ended what it needed only till then."""
+    return await simulations.forget(session, program_id=program.id, before=moment.now - _KEEP_SIMULATIONS, limit=limit)
+
+
 JOBS: Final = {
     "settle_wallets": Job(timedelta(seconds=10), 200, settle),
     "forget_keys": Job(timedelta(hours=1), 5_000, forget_keys),
     "forget_quotes": Job(timedelta(hours=1), 5_000, forget_quotes),
     "expire_coupons": Job(timedelta(minutes=1), 500, expire_coupons),
     "celebrate_birthdays": Job(timedelta(minutes=10), 1, celebrate),
+    "simulate": Job(timedelta(seconds=10), 500, simulate),
+    "forget_simulations": Job(timedelta(hours=1), 1_000, forget_simulations),
     "seal_ledger": Job(timedelta(hours=1), 1, seal),
 }
 
