@@ -38,6 +38,10 @@ from loyalty.referrals import rewarding
 _FAULTS: Final = (CurrencyNotAccepted, PlacedOutOfTime)
 
 
+class PlacedElsewhere(Exception):
+    """One of these orders was placed in the same instant by somebody else; nothing of the group is done."""
+
+
 @dataclass(frozen=True, eq=False)
 class Wanted:
     """An order that somebody wants to place: with which key to the program, as which call, and what of."""
@@ -68,13 +72,17 @@ async def place(
     """Place orders of one program; None for each that is to be placed by itself, of which nothing happened.
 
     Locks what a single order locks, each kind for all at once: keys, customers, orders, referrals, limits, wallets.
-    Raises MergedJustNow.
+    Raises MergedJustNow, PlacedElsewhere.
     """
     program = await _program(session, wanted, real_now=real_now)
     if program is None:
         return [None] * len(wanted)
     now = program.now(real_now)
-    drafts = {ids.new(): own for own in _first_of_each(wanted) if _is_sound(own, program=program, now=now)}
+    sound = [own for own in _first_of_each(wanted) if _is_sound(own, program=program, now=now)]
+    there = await orders.recorded(
+        session, program_id=program.id, external_ids=[own.basket.external_id for own in sound]
+    )
+    drafts = {ids.new(): own for own in sound if own.basket.external_id not in there}
     calls = [(own.call, order_id) for order_id, own in drafts.items()]
     taken = await idempotency.claim_many(session, calls=calls, now=now)
     drafts = {order_id: own for order_id, own in drafts.items() if order_id in taken}
@@ -84,10 +92,10 @@ async def place(
         for order_id, own in drafts.items()
         if (name := _name(own.basket)) is None or name in buyers
     ]
-    new = await orders.record_new(session, program_id=program.id, orders=drawn)
-    await idempotency.give_up(session, calls=[own.call for order_id, own in drafts.items() if order_id not in new])
-    placed = [order for order in drawn if order.id in new]
-    done = {own.order.id: own for own in await _count(session, program=program, placed=placed, now=now)}
+    if len(await orders.record_new(session, program_id=program.id, orders=drawn)) < len(drawn):
+        raise PlacedElsewhere
+    done = {own.order.id: own for own in await _count(session, program=program, placed=drawn, now=now)}
+    await idempotency.give_up(session, calls=[own.call for order_id, own in drafts.items() if order_id not in done])
     made = {own: done[order_id] for order_id, own in drafts.items() if order_id in done}
     return [made.get(own) for own in wanted]
 

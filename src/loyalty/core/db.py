@@ -4,11 +4,13 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from asyncpg import Connection
-from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, insert
+from asyncpg import Connection, PostgresError
+from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -116,8 +118,10 @@ async def driver(session: AsyncSession) -> Connection:
 
 def constraint_of(error: DBAPIError) -> str | None:
     """Return the name of the constraint that refused, if one did."""
-    cause = error.orig.__cause__ if error.orig is not None else None
-    return getattr(cause, "constraint_name", None)
+    orig = error.orig
+    return getattr(
+        orig if isinstance(orig, PostgresError) else getattr(orig, "__cause__", None), "constraint_name", None
+    )
 
 
 def sqlstate_of(error: DBAPIError) -> str | None:
@@ -132,17 +136,77 @@ async def insert_rows(session: AsyncSession, table: type[Row], rows: Sequence[di
     """Insert many rows of one table; all must name the same columns."""
     if not rows:
         return
+    columns = list(rows[0])
     if len(rows) < COPY_FROM_ROWS:
-        # By the table itself, past the ORM, which would only cost time here.
-        await session.execute(insert(Row.metadata.tables[table.__tablename__]), list(rows))
+        await fetch(session, _insert(table.__tablename__, tuple(columns), ""), *_transposed(rows, columns))
         return
     connection = await driver(session)
-    columns = list(rows[0])
     await connection.copy_records_to_table(
         table.__tablename__,
         records=[tuple(_copied(row[column]) for column in columns) for row in rows],
         columns=columns,
     )
+
+
+async def insert_new_rows(
+    session: AsyncSession, table: type[Row], rows: Sequence[dict[str, Any]], *, returning: str
+) -> set[Any]:
+    """Insert those of these rows that meet no other one, in their order; return what these have in a column."""
+    if not rows:
+        return set()
+    columns = list(rows[0])
+    statement = _insert(table.__tablename__, tuple(columns), f"ON CONFLICT DO NOTHING RETURNING {returning}")
+    return {row[0] for row in await fetch(session, statement, *_transposed(rows, columns))}
+
+
+async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any]:
+    """Run a statement past SQLAlchemy, within the session's transaction; it fails as any other of the session does."""
+    await session.flush()
+    raw = (await (await session.connection()).get_raw_connection()).driver_connection
+    if raw is None or not raw.is_in_transaction():
+        await session.execute(_NOTHING)
+        raw = await driver(session)
+    try:
+        found: list[Any] = await raw.fetch(statement, *values)
+    except PostgresError as error:
+        raise DBAPIError(None, None, error, connection_invalidated=raw.is_closed()) from error
+    return found
+
+
+_NOTHING: Final = text("SELECT")
+_SENT_AS_TEXT: Final = ("JSONB", "[]", "CHAR")
+
+
+@cache
+def _insert(table: str, columns: tuple[str, ...], ending: str) -> str:
+    """Write the statement that inserts rows given as one array a column.
+
+    What has no place in an array of its own kind is sent as text.
+    """
+    known = Row.metadata.tables[table].columns
+    kinds = [known[column].type.compile(_DIALECT) for column in columns]
+    sent = ["text" if any(own in kind for own in _SENT_AS_TEXT) else kind for kind in kinds]
+    names = [f'"{column}"' for column in columns]
+    into, arrays = ", ".join(names), ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(sent, start=1))
+    shown = ", ".join(f"{name}::{kind}" for name, kind in zip(names, kinds, strict=True))
+    return (
+        f"INSERT INTO {table} ({into}) SELECT {shown} "  # noqa: S608 -- names of our own tables
+        f"FROM unnest({arrays}) WITH ORDINALITY AS new ({into}, place_in_array) ORDER BY place_in_array {ending}"
+    )
+
+
+_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def _transposed(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
+    return [[_sent(row[column]) for row in rows] for column in columns]
+
+
+def _sent(value: Any) -> Any:
+    """Write a value as it stands in an array of its column."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return f"{{{','.join(map(str, value))}}}" if isinstance(value, list) else value
 
 
 def _copied(value: Any) -> Any:

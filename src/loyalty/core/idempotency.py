@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from loyalty.core.db import Row, sqlstate_of
+from loyalty.core.db import Row, insert_new_rows, sqlstate_of
 from loyalty.core.errors import Conflict, Invalid, Unprocessable
 
 MAX_KEY_LENGTH: Final = 255
@@ -124,8 +124,6 @@ async def claim_many(
 
     In order of key, so that two groups never wait for each other.
     """
-    if not calls:
-        return set()
     rows = [
         {
             "program_id": call.program_id,
@@ -138,13 +136,7 @@ async def claim_many(
         }
         for call, resource_id in sorted(calls, key=lambda own: own[0].key)
     ]
-    taken = await session.execute(
-        insert(Row.metadata.tables[IdempotencyKey.__tablename__])
-        .values(rows)
-        .on_conflict_do_nothing()
-        .returning(IdempotencyKey.resource_id)
-    )
-    return set(taken.scalars())
+    return await insert_new_rows(session, IdempotencyKey, rows, returning="resource_id")
 
 
 async def give_up(session: AsyncSession, *, calls: Sequence[Call]) -> None:

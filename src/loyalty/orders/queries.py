@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import Row, insert_rows
+from loyalty.core.db import insert_new_rows, insert_rows
 from loyalty.orders import models
 from loyalty.orders.errors import OrderNotFound, ReturnNotFound
 from loyalty.orders.returning import NewReturn
@@ -32,15 +32,7 @@ async def insert_order(session: AsyncSession, order: NewOrder, *, program_id: UU
 async def insert_new_orders(session: AsyncSession, orders: Sequence[NewOrder], *, program_id: UUID) -> set[UUID]:
     """Record those of these orders whose external ids are not there yet, in their order; return the ids of these."""
     rows = sorted((_row(order, program_id) for order in orders), key=lambda row: str(row["external_id"]))
-    if not rows:
-        return set()
-    added = await session.execute(
-        insert(Row.metadata.tables[models.Order.__tablename__])
-        .values(rows)
-        .on_conflict_do_nothing(index_elements=["program_id", "external_id"])
-        .returning(models.Order.id)
-    )
-    new = set(added.scalars())
+    new = await insert_new_rows(session, models.Order, rows, returning="id")
     lines = [line for order in orders if order.id in new for line in _lines(order, program_id)]
     await insert_rows(session, models.OrderLine, lines)
     return new

@@ -1,0 +1,144 @@
+"""Orders placed together: the same as one by one, whatever lies beside them in the group."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.earning.till import balances, line, make_rule, start_over
+from tests.shop import Json, Shop
+
+from loyalty.checkout import placing
+from loyalty.checkout.placing import Placed, Wanted
+
+A_POINT_A_EURO: Json = {"points": 1, "step_minor": {"EUR": 100}}
+LIMITED: Json = {"limits": {"per_member": {"points": 90, "period": "month"}, "budget": 400}}
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
+    """Return, of each group, which of its orders were placed with it."""
+    seen: list[list[bool]] = []
+    place = placing.place
+
+    async def spy(session: AsyncSession, *, wanted: Sequence[Wanted], **more: Any) -> list[Placed | None]:
+        found = await place(session, wanted=wanted, **more)
+        seen.append([own is not None for own in found])
+        return found
+
+    monkeypatch.setattr(placing, "place", spy)
+    return seen
+
+
+def body(shop: Shop, *lines: Json, **more: Any) -> Json:
+    return {**shop.order_body(), "lines": list(lines) or [line("tea", 1_000)], **more}
+
+
+async def test_every_reply_is_what_a_repetition_hears(shop: Shop, groups: list[list[bool]]) -> None:
+    await start_over(shop)
+    await make_rule(shop, "points_per_amount", **A_POINT_A_EURO)
+    await make_rule(shop, "bonus", points=7, unit="stars", conditions={"order_numbers": [1, 2]})
+    await make_rule(shop, "points_per_item", points=3, conditions={"attributes": {"level": ["gold"]}})
+    await make_rule(shop, "multiplier", percent=150, conditions={"include": {"brands": ["north"]}}, **LIMITED)
+    ann = await shop.enrol(attributes={"level": "gold"})
+    bob = await shop.enrol(referral_code=ann["referral_code"])
+    bodies = [
+        body(shop, line("tea", 1_999, 3), line("hat", 5_000, brand="north"), customer_id=ann["customer_id"]),
+        body(shop, line("hat", 9_000, brand="north", tax={"amount": 900, "currency": "EUR"}),
+             customer_id=bob["customer_id"], channel="app", store="s1", payment_method="card", metadata={"a": "b"}),
+        body(shop, customer_id=bob["customer_id"]),
+        body(shop, customer_id=ann["customer_id"], status="placed"),
+        body(shop, customer_id=ann["customer_id"], placed_at="2026-01-04T08:00:00Z"),
+        body(shop, line("post", 500, kind="shipping"), external_customer_id=f"new-{uuid4().hex}"),
+        body(shop, email="guest@example.com"),
+        body(shop, line("free", 0)),
+    ]  # fmt: skip
+    keys = [uuid4().hex for _ in bodies]
+    first = await asyncio.gather(
+        *(shop.send("POST", "/v1/orders", own, key=key, expect=201) for own, key in zip(bodies, keys, strict=True))
+    )
+    assert sum(sum(group) for group in groups) == len(bodies)
+    assert max(len(group) for group in groups) > 1
+    for own, key, reply in zip(bodies, keys, first, strict=True):
+        again = await shop.send("POST", "/v1/orders", own, key=key, expect=201)
+        assert (again.headers["Idempotency-Replayed"], again.json()) == ("true", reply.json())
+    referred = [reply.json()["referral"] for reply in first]
+    assert [own is not None for own in referred] == [False, True, *[False] * 6]
+    await shop.books_hold()
+
+
+async def test_each_of_a_group_has_its_own_fate(shop: Shop, groups: list[list[bool]]) -> None:
+    member = await shop.enrol()
+    there = body(shop, customer_id=member["customer_id"])
+    await shop.post("/v1/orders", there)
+    twice, key = body(shop, customer_id=member["customer_id"]), uuid4().hex
+    wanted: list[tuple[Json, str, int, str | None]] = [
+        (body(shop, customer_id=member["customer_id"]), uuid4().hex, 201, None),
+        (there, uuid4().hex, 200, None),
+        ({**there, "channel": "app"}, uuid4().hex, 409, "order_differs"),
+        (body(shop, customer_id="cus_00000000000000000000000000"), uuid4().hex, 404, "customer_not_found"),
+        ({**body(shop), "currency": "CHF", "lines": [line("x", 5, currency="CHF")]}, uuid4().hex, 409,
+         "currency_not_accepted"),
+        (body(shop, placed_at="2020-01-01T00:00:00Z"), uuid4().hex, 409, "placed_out_of_time"),
+        ({**body(shop), "lines": []}, uuid4().hex, 400, "validation_failed"),
+        (twice, key, 201, None),
+        (twice, key, 201, None),
+        (twice, uuid4().hex, 200, None),
+        ({**twice, "channel": "app"}, key, 422, "idempotency_key_reused"),
+        (body(shop, customer_id=member["customer_id"]), uuid4().hex, 201, None),
+    ]  # fmt: skip
+    found = await asyncio.gather(*(shop.send("POST", "/v1/orders", own, key=with_) for own, with_, *_ in wanted))
+    told = [(reply.status_code, reply.json().get("code")) for reply in found]
+    assert told == [(status, code) for *_, status, code in wanted]
+    assert found[7].json() == found[8].json()
+    assert Counter(sum(group) for group in groups)[0] < len(groups)
+    assert await balances(shop, member) == {"points": 10 + 3 * 10 + 10 - 10}
+    await shop.books_hold()
+
+
+async def test_a_group_that_fails_is_placed_one_by_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("something nobody thought of")
+
+    member = await shop.enrol()
+    monkeypatch.setattr(placing, "_count", fail)
+    with caplog.at_level(logging.WARNING, logger="loyalty.checkout"):
+        await asyncio.gather(
+            *(shop.post("/v1/orders", body(shop, customer_id=member["customer_id"])) for _ in range(5))
+        )
+    assert "not placed together" in caplog.text
+    assert await balances(shop, member) == {"points": 50}
+    await shop.books_hold()
+
+
+async def test_orders_of_one_member_together_earn_each_once_and_limits_hold(
+    shop: Shop, groups: list[list[bool]]
+) -> None:
+    await start_over(shop)
+    await make_rule(shop, "points_per_amount", **A_POINT_A_EURO, **LIMITED)
+    members = [await shop.enrol() for _ in range(4)]
+    bodies = [body(shop, customer_id=members[n % 4]["customer_id"]) for n in range(96)]
+    replies = await asyncio.gather(*(shop.post("/v1/orders", own) for own in bodies))
+    given = [(await balances(shop, member)).get("points", 0) for member in members]
+    assert (sum(given), max(given)) == (360, 90)
+    assert sum(reply["points_earned"] for reply in replies) == 360
+    assert max(len(group) for group in groups) > 8
+    await shop.books_hold()
+
+
+async def test_a_key_of_another_program_or_without_the_scope_places_nothing(shop: Shop, other_shop: Shop) -> None:
+    weak = await shop.post("/v1/keys", {"kind": "restricted", "name": "weak", "scopes": ["orders:read"]})
+    stranger = await other_shop.enrol()
+    for bearer, own, status in [
+        (weak["secret"], body(shop), 403),
+        (other_shop.key, body(shop, customer_id=(await shop.enrol())["customer_id"]), 404),
+        (shop.key, body(shop, customer_id=stranger["customer_id"]), 404),
+        (f"{shop.key[:-1]}0", body(shop), 401),
+    ]:
+        assert (await shop.send("POST", "/v1/orders", own, bearer=bearer)).status_code == status

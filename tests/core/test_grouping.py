@@ -1,0 +1,71 @@
+"""Items that wait at the same time are worked on together."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from loyalty.core import grouping
+from loyalty.core.grouping import Groups, TooManyWaiting
+
+
+class Work:
+    def __init__(self) -> None:
+        self.groups: list[tuple[str, list[int]]] = []
+        self.may_go = asyncio.Event()
+
+    async def __call__(self, key: str, items: Sequence[int]) -> list[int]:
+        self.groups.append((key, list(items)))
+        await self.may_go.wait()
+        if 13 in items:
+            raise ValueError(13)
+        return [10 * item for item in items]
+
+
+async def test_who_comes_during_a_group_is_the_next_one_and_hears_their_own_result() -> None:
+    work = Work()
+    groups = Groups(work)
+    first = asyncio.create_task(groups.submit("a", 1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(groups.submit("a", n)) for n in (2, 3, 4)]
+    elsewhere = asyncio.create_task(groups.submit("b", 5))
+    await asyncio.sleep(0)
+    work.may_go.set()
+    assert await asyncio.gather(first, *others, elsewhere) == [10, 20, 30, 40, 50]
+    assert work.groups == [("a", [1]), ("b", [5]), ("a", [2, 3, 4])]
+
+
+async def test_what_fails_is_told_to_its_group_and_the_next_goes_on() -> None:
+    work = Work()
+    work.may_go.set()
+    groups = Groups(work)
+    found = await asyncio.gather(*(groups.submit("a", n) for n in (1, 13)), return_exceptions=True)
+    assert [type(own) for own in found] == [ValueError, ValueError]
+    assert await groups.submit("a", 2) == 20
+
+
+async def test_who_goes_away_takes_nobody_along() -> None:
+    work = Work()
+    groups = Groups(work)
+    one, other = asyncio.create_task(groups.submit("a", 1)), asyncio.create_task(groups.submit("a", 2))
+    await asyncio.sleep(0)
+    one.cancel()
+    work.may_go.set()
+    assert await other == 20
+    with pytest.raises(asyncio.CancelledError):
+        await one
+
+
+async def test_no_more_than_so_many_wait_or_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "_MOST_WAITING", 5)
+    monkeypatch.setattr(grouping, "_MOST_TOGETHER", 2)
+    work = Work()
+    groups = Groups(work)
+    waiting = [asyncio.create_task(groups.submit("a", n)) for n in range(5)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyWaiting):
+        await groups.submit("a", 9)
+    work.may_go.set()
+    assert await asyncio.gather(*waiting) == [0, 10, 20, 30, 40]
+    assert {len(items) for _, items in work.groups} <= {1, 2}
