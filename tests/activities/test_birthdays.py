@@ -1,16 +1,19 @@
 """Birthdays, which come by themselves: by the job, and on the way of the test clock."""
 
 import asyncio
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 from tests.earning.till import advance, balances, make_rule
 from tests.shop import Json, Shop
 
 from loyalty import worker
 from loyalty.activities.rules import birthdays_on, next_birthday
+from loyalty.core.db import transaction
+from loyalty.programs import service as programs
 
 BIRTHDAY: Json = {"activity": "birthday", "points": 50}
 
@@ -48,17 +51,18 @@ async def test_points_of_a_birthday_expire_on_the_way_of_the_clock(shop: Shop) -
     ]  # fmt: skip
 
 
-async def test_whose_birthday_lies_before_they_joined_or_who_may_not_earn_gets_nothing(shop: Shop) -> None:
+async def test_who_joined_after_it_began_or_may_not_earn_gets_nothing(shop: Shop) -> None:
     await make_rule(shop, "points_per_activity", **BIRTHDAY)
     suspended = await shop.enrol(birth_on="1990-02-10")
     body = {"status": "suspended", "suspends": "earn", "reason": "checked"}
     await shop.post(f"/v1/members/{suspended['id']}/status-changes", body)
     await advance(shop, "2026-02-11T12:00:00Z")
     late = await shop.enrol(birth_on="1990-02-10")
+    await advance(shop, "2026-02-12T06:00:00Z")
     today = await shop.enrol(birth_on="1990-02-12")
-    await advance(shop, "2026-02-12T12:00:00Z")
+    await advance(shop, "2026-02-13T12:00:00Z")
     found = [await celebrated(shop, member) for member in (suspended, late, today)]
-    assert found == [[], [], [("2026-02-11T23:00:00Z", 50)]]
+    assert found == [[], [], []]
 
 
 async def test_a_change_of_the_date_brings_no_second_birthday_in_a_year(shop: Shop) -> None:
@@ -83,9 +87,13 @@ async def test_who_was_merged_or_erased_has_no_birthday_of_their_own(shop: Shop)
 
 
 async def test_workers_beside_each_other_pay_each_member_once(shop: Shop) -> None:
-    rule = {"name": "birthday", "terms": {"kind": "points_per_activity", **BIRTHDAY}}
-    await shop.post("/v1/earning-rules", {**rule, "active_from": "2025-12-01T00:00:00Z"})
-    members = [await shop.enrol(birth_on="1990-01-01") for _ in range(12)]
+    await make_rule(shop, "points_per_activity", **BIRTHDAY)
+    await worker.run_due_jobs(shop.sessions)
+    members = [await shop.enrol(birth_on="1990-01-03") for _ in range(12)]
+    async with transaction(shop.sessions) as session:
+        to = datetime(2026, 1, 3, 12, tzinfo=UTC)
+        await programs.advance_clock(session, program_id=shop.program.id, to=to, real_now=to)
+        await session.execute(text("UPDATE jobs SET run_at = '2020-01-01' WHERE name = 'celebrate_birthdays'"))
     await asyncio.gather(*(worker.run_due_jobs(shop.sessions) for _ in range(3)))
     await worker.run_due_jobs(shop.sessions)
     assert [await balances(shop, member) for member in members] == [{"points": 50}] * 12

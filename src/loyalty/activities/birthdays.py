@@ -1,18 +1,25 @@
 """Birthdays, which come by themselves: each is an activity at the start of its local day, once a year."""
 
+import logging
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.activities import queries, rules, service
 from loyalty.activities.rules import BIRTHDAY
+from loyalty.core.errors import Conflict
 from loyalty.earning import service as earning
 from loyalty.earning.service import RuleSet
 from loyalty.members import service as members
 from loyalty.programs.policies import start_of_day
 from loyalty.programs.rules import Program
+
+_A_DAY: Final = timedelta(days=1)
+
+_log = logging.getLogger("loyalty.activities")
 
 
 async def celebrate(session: AsyncSession, *, program: Program, now: datetime, limit: int) -> int:
@@ -30,8 +37,7 @@ async def celebrate(session: AsyncSession, *, program: Program, now: datetime, l
         day += _A_DAY
         born = await _born(session, program=program, known=known, day=day, after=after, limit=left)
         for member_id in born:
-            at = start_of_day(day, program.rules.zone)
-            await service.have_birthday(session, program=program, member_id=member_id, at=at, now=now)
+            await _have(session, program=program, member_id=member_id, day=day, now=now)
         left -= len(born)
         after = None if left else born[-1]
     await queries.set_birthdays(session, program_id=program.id, done_on=day if left else day - _A_DAY, after=after)
@@ -39,8 +45,9 @@ async def celebrate(session: AsyncSession, *, program: Program, now: datetime, l
 
 
 async def introduce(session: AsyncSession, *, program: Program, now: datetime) -> None:
-    """Let birthdays count from today on, if none were recorded yet."""
-    await queries.lock_birthdays(session, program_id=program.id, yesterday=_today(program, now) - _A_DAY)
+    """Let birthdays count from today on, if none were recorded yet, and keep others from recording any meanwhile."""
+    yesterday = _today(program, now) - _A_DAY
+    await queries.lock_birthdays(session, program_id=program.id, yesterday=yesterday, wait=True)
 
 
 async def next_due(session: AsyncSession, *, program: Program) -> datetime | None:
@@ -54,15 +61,25 @@ async def next_due(session: AsyncSession, *, program: Program) -> datetime | Non
     return None if soonest is None else start_of_day(soonest, program.rules.zone)
 
 
-async def lock(session: AsyncSession, *, program: Program, until: datetime) -> None:
-    """Lock every customer who has a birthday not recorded yet by then, in order of id."""
+async def lock(session: AsyncSession, *, program: Program, until: datetime) -> set[UUID]:
+    """Lock every customer who has a birthday not recorded yet by then, in order of id, and return them."""
     done_on = await queries.find_birthdays(session, program_id=program.id)
     if done_on is None:
-        return
+        return set()
     last = until.astimezone(program.rules.zone).date()
     days = (done_on + timedelta(days=number) for number in range(1, min((last - done_on).days, 366) + 1))
     born = await members.born_on(session, program_id=program.id, days=_all_of(days), after=None, limit=None)
-    await members.lock_customers(session, program_id=program.id, customer_ids=born)
+    return await members.lock_customers(session, program_id=program.id, customer_ids=born)
+
+
+async def _have(session: AsyncSession, *, program: Program, member_id: UUID, day: date, now: datetime) -> None:
+    """Let a member have a birthday; one whose wallet has no room for it is passed by, and holds nobody up."""
+    at = start_of_day(day, program.rules.zone)
+    try:
+        async with session.begin_nested():
+            await service.have_birthday(session, program=program, member_id=member_id, at=at, now=now)
+    except Conflict as refusal:
+        _log.warning("a birthday was passed by: %s", refusal.code, extra={"member_id": str(member_id)})
 
 
 async def _born(
@@ -81,6 +98,3 @@ def _all_of(days: Iterable[date]) -> set[tuple[int, int]]:
 
 def _today(program: Program, now: datetime) -> date:
     return now.astimezone(program.rules.zone).date()
-
-
-_A_DAY = timedelta(days=1)

@@ -1,6 +1,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -134,16 +134,16 @@ def _judgement(judged: Judged) -> dict[str, Any]:
 
 
 async def lock_birthdays(
-    session: AsyncSession, *, program_id: UUID, yesterday: date
+    session: AsyncSession, *, program_id: UUID, yesterday: date, wait: bool = False
 ) -> tuple[date, UUID | None] | None:
-    """Return until when birthdays are recorded, and the last member of the day after; None while another records some.
+    """Return until when birthdays are recorded, and the last member of the day after.
 
-    In a program's first year they count from the day after `yesterday`.
+    None while another records some, unless that is waited for. The first ever is the day after `yesterday`.
     """
     own = models.BirthdayProgress
     await session.execute(insert(own).values(program_id=program_id, done_on=yesterday).on_conflict_do_nothing())
     found = await session.execute(
-        select(own.done_on, own.after_member).where(own.program_id == program_id).with_for_update(skip_locked=True)
+        select(own.done_on, own.after_member).where(own.program_id == program_id).with_for_update(skip_locked=not wait)
     )
     row = found.first()
     return None if row is None else (row[0], row[1])
@@ -158,3 +158,17 @@ async def find_birthdays(session: AsyncSession, *, program_id: UUID) -> date | N
 async def set_birthdays(session: AsyncSession, *, program_id: UUID, done_on: date, after: UUID | None) -> None:
     own = models.BirthdayProgress
     await session.execute(update(own).where(own.program_id == program_id).values(done_on=done_on, after_member=after))
+
+
+async def has_activity(
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, type_: str, since: datetime, until: datetime
+) -> bool:
+    """Tell whether a member has an activity of a type within a span of time."""
+    own = models.Activity
+    found = await session.execute(
+        select(own.id)
+        .where(own.program_id == program_id, own.member_id == member_id, own.type == type_)
+        .where(own.occurred_at >= since, own.occurred_at < until)
+        .limit(1)
+    )
+    return found.first() is not None

@@ -1,7 +1,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.activities import counting, models, queries, rules
 from loyalty.activities.errors import ActivityDiffers
-from loyalty.activities.rules import SIGNED_UP, NewActivity, Paid
+from loyalty.activities.rules import BIRTHDAY, SIGNED_UP, NewActivity, Paid
 from loyalty.core import idempotency, ids, paging
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.paging import Page
@@ -25,6 +25,7 @@ from loyalty.outbox.rules import Event
 from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.rules import EntryKind
+from loyalty.programs.policies import start_of_day
 from loyalty.programs.rules import Program
 
 _EXISTED: Final = 200
@@ -87,17 +88,22 @@ async def sign_up(session: AsyncSession, *, program: Program, member_id: UUID, n
 async def have_birthday(
     session: AsyncSession, *, program: Program, member_id: UUID, at: datetime, now: datetime
 ) -> None:
-    """Record a member's birthday, once a year, and let it earn, if they were a member on that day.
+    """Record a member's birthday, once a year, and let it earn, if they were a member as it began.
 
     Locks the customer, what limits rules, then wallets.
     """
     member = await _lock_doer(session, program_id=program.id, member_id=member_id)
-    zone = program.rules.zone
-    if member.enrolled_at.astimezone(zone).date() > at.astimezone(zone).date():
+    if member.id != member_id or not member.may_earn_at(at):
         return
-    at = max(at, member.enrolled_at)
-    did = rules.birthday(member.id, at=at, year=at.astimezone(zone).year, now=max(now, at))
-    if not member.may_earn_at(at) or not await queries.insert_activity(session, did, program_id=program.id):
+    zone = program.rules.zone
+    year = at.astimezone(zone).year
+    since, until = start_of_day(date(year, 1, 1), zone), start_of_day(date(year + 1, 1, 1), zone)
+    if await queries.has_activity(
+        session, program_id=program.id, member_id=member_id, type_=BIRTHDAY, since=since, until=until
+    ):
+        return
+    did = rules.birthday(member_id, at=at, year=year, now=now)
+    if not await queries.insert_activity(session, did, program_id=program.id):
         return
     await counting.count(session, program=program, did=did, member=member)
     await outbox.tell(session, program_id=program.id, events=[_recorded(did)])

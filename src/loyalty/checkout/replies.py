@@ -104,7 +104,10 @@ class DiscountOut(msgspec.Struct):
 
 
 class OrderOut(msgspec.Struct):
-    """An order and what it caused. `points_earned` counts spendable and pending points alike.
+    """An order and what it caused when it was placed. `points_earned` counts spendable and pending points alike.
+
+    Lines that amendments added come last, and count in the `total`; what amendments and returns gave or took is theirs
+    to tell.
 
     `member` is the buyer where that is asked for, null when the buyer is none.
     """
@@ -162,7 +165,7 @@ def order_out(view: View) -> OrderOut:
         external_id=order.external_id,
         customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
         status=_status(order),
-        total=MoneyOut(order.total_minor, order.currency),
+        total=MoneyOut(sum(line.total_minor for line in view.lines), order.currency),
         channel=order.channel,
         store=order.store,
         payment_method=order.payment_method,
@@ -215,7 +218,8 @@ def delivered_out(view: View) -> OrderOut:
 def _as_placed(view: View) -> OrderOut:
     """Show an order without what amendments have added."""
     lines = [line_out(line, view.order.currency) for line in view.placed]
-    return msgspec.structs.replace(order_out(view), lines=lines)
+    total = MoneyOut(view.order.total_minor, view.order.currency)
+    return msgspec.structs.replace(order_out(view), lines=lines, total=total)
 
 
 def order_page(page: Page[Order], members: Mapping[UUID, MemberOut]) -> OrderPage:

@@ -77,7 +77,7 @@ def count(known: Known, writes: Writes, book: Book, order: NewOrder, counted: Co
                 order_id=order.id,
                 occurred_at=order.placed_at,
                 paid_at=order.placed_at if order.paid else None,
-                delivered=order.delivered,
+                delivered=order.delivered or order.imported,
             )
             for own in counted.awards
         }

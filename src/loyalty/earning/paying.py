@@ -3,7 +3,7 @@ from uuid import UUID
 
 from loyalty.points.book import Book
 from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
-from loyalty.programs.policies import ActivationKind
+from loyalty.programs.policies import ActivationKind, LotDates
 
 
 def pay(
@@ -15,8 +15,12 @@ def pay(
     occurred_at: datetime,
     paid_at: datetime | None,
     delivered: bool,
+    dates: LotDates | None = None,
 ) -> UUID:
-    """Credit what an order earns, and return the entry: pending until it is paid and, by policy, delivered."""
+    """Credit what an order earns, and return the entry: pending until it is paid and, by policy, delivered.
+
+    Without `dates` its end is counted from when it begins.
+    """
     on_delivery = book.rules.activation.kind is ActivationKind.DELIVERY
     return book.award(
         key,
@@ -26,4 +30,5 @@ def pay(
         occurred_at=occurred_at,
         pending=paid_at is None or (on_delivery and not delivered),
         activates_at=None if paid_at is None else book.rules.starts_at(paid_at),
+        dates=dates,
     ).id

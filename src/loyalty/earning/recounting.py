@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from enum import Enum, auto
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -40,12 +41,24 @@ class Changed:
         return found
 
 
+class Growth(Enum):
+    """To what an order's points may come by a change of its lines: to anything, to what they are, or once were."""
+
+    FREE = auto()
+    NONE = auto()
+    UP_TO_LAST_AMENDMENT = auto()
+
+
 @dataclass(frozen=True)
 class Recount:
-    """What a change of an order's lines makes of its points, and the limits, locked, that count it."""
+    """What a change of an order's lines makes of its points, and the limits, locked, that count it.
+
+    `let_go` is what of each rule's points went back before and was not taken.
+    """
 
     excess: list[Excess] = field(default_factory=list)
     lacks: list[Lack] = field(default_factory=list)
+    let_go: Mapping[UUID, int] = field(default_factory=dict)
     rules: list[RuleVersion] = field(default_factory=list)
     tally: Tally | None = None
     buyer: UUID | None = None
@@ -61,12 +74,12 @@ async def recount(
     purchase: Purchase,
     zone: ZoneInfo,
     earlier: Sequence[tuple[UUID, bool]],
-    may_grow: bool,
+    growth: Growth,
 ) -> Recount:
     """Count an order again by what it was counted by, with other lines.
 
-    `earlier` are its returns and amendments so far, in order, each with whether it was an amendment. Unless the points
-    `may_grow`, they come to no more than after the last amendment. Locks limits, and so comes before wallets.
+    `earlier` are its returns and amendments so far, in order, each with whether it was an amendment. Locks limits, and
+    so comes before wallets.
     """
     awards = await queries.list_awards(session, program_id=program_id, order_id=order_id)
     known = await service.count_of(session, program_id=program_id, order_id=order_id, given=awards, zone=zone)
@@ -86,11 +99,11 @@ async def recount(
     excess, lacks = compare(
         given,
         due={own.rule.rule_id: own.points for own in verdicts if own.counts},
-        most=None if may_grow else _most(given, first, changed, earlier),
+        most=_most(given, first, changed, earlier, growth),
         let_go=_by_unit(given, changed.let_go),
     )
     free = tally.allowances(rules, member_id=buyer, day=day)
-    return Recount(excess, _within(lacks, free), rules, tally, buyer, day)
+    return Recount(excess, _within(lacks, free), changed.let_go, rules, tally, buyer, day)
 
 
 async def changes(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> Changed:
@@ -113,11 +126,13 @@ async def record(
 ) -> None:
     """Record what a change took back of each rule's points, and what it gave, with the entries that `paid` it.
 
-    Limits regain just what was taken, and not what was let go.
+    Limits regain just what was taken, and not what was let go. Where this is made up for by what another rule gives, it
+    becomes that rule's.
     """
     if counted.tally is None or counted.buyer is None:
         return
-    points = Counter({own.rule_id: own.anew for own in counted.lacks})
+    points = Counter({own.rule_id: own.points for own in counted.lacks})
+    points.subtract(_made_up(counted))
     points.subtract(
         {
             own.rule_id: reversal.pending + reversal.taken + reversal.lapsed + reversal.owed
@@ -153,15 +168,37 @@ def _within(lacks: Sequence[Lack], free: Mapping[UUID, Allowance]) -> list[Lack]
     found = []
     for own in lacks:
         left = free.get(own.rule_id, Allowance())
-        anew = min(own.anew, *(most for most in (left.member, left.budget) if most is not None), own.anew)
-        found.append(replace(own, points=own.points - own.anew + anew, anew=anew))
+        points = min([own.points, *(most for most in (left.member, left.budget) if most is not None)])
+        found.append(replace(own, points=points, anew=max(0, points - (own.points - own.anew))))
     return [own for own in found if own.points]
 
 
+def _made_up(counted: Recount) -> Counter[UUID]:
+    """Return, by rule, how much of what was let go is made up for now."""
+    units = {rule.rule_id: rule.terms.unit for rule in counted.rules}
+    found: Counter[UUID] = Counter()
+    for lack in counted.lacks:
+        rest = lack.points - lack.anew
+        for rule_id, points in sorted(counted.let_go.items()):
+            if units.get(rule_id) == lack.unit:
+                part = max(0, min(rest, points - found[rule_id]))
+                found[rule_id] += part
+                rest -= part
+    return found
+
+
 def _most(
-    given: Sequence[Given], first: Mapping[UUID, int], changed: Changed, earlier: Sequence[tuple[UUID, bool]]
-) -> dict[str, int]:
-    """Return what each unit's points came to after the last amendment, or when the order was placed."""
+    given: Sequence[Given],
+    first: Mapping[UUID, int],
+    changed: Changed,
+    earlier: Sequence[tuple[UUID, bool]],
+    growth: Growth,
+) -> dict[str, int] | None:
+    """Return what each unit's points may come to: what they are, or were after the last amendment or when placed."""
+    if growth is Growth.FREE:
+        return None
+    if growth is Growth.NONE:
+        return _by_unit(given, {own.rule_id: own.points for own in given})
     last = max((place for place, (_, is_amendment) in enumerate(earlier, start=1) if is_amendment), default=0)
     until = {return_id for return_id, _ in earlier[:last]}
     found: Counter[str] = Counter()

@@ -310,6 +310,11 @@ async def clear_personal(session: AsyncSession, *, program_id: UUID, customer_id
         .where(order.program_id == program_id, order.customer_id == customer_id)
         .values(email_digest=None, notes={})
     )
+    made = models.OrderReturn
+    own = select(order.id).where(order.program_id == program_id, order.customer_id == customer_id)
+    await session.execute(
+        update(made).where(made.program_id == program_id, made.order_id.in_(own)).values(reason=None, notes={})
+    )
 
 
 async def list_external_ids(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> dict[UUID, str]:

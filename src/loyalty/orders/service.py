@@ -255,7 +255,7 @@ async def claim(
 
 
 async def forget(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> None:
-    """Clear what a customer's orders may say of the person: the hashed e-mail, and the storefront's metadata."""
+    """Clear what a customer's orders may say of the person: hashed e-mail, reasons, and the storefront's metadata."""
     await queries.clear_personal(session, program_id=program_id, customer_id=customer_id)
 
 

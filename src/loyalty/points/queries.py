@@ -207,7 +207,9 @@ async def list_entries_by_id(
     session: AsyncSession, *, program_id: UUID, entry_ids: Collection[UUID]
 ) -> dict[UUID, models.Entry]:
     entry = models.Entry
-    found = await session.execute(select(entry).where(entry.program_id == program_id, entry.id.in_(list(entry_ids))))
+    found = await session.execute(
+        select(entry).where(entry.program_id == program_id, entry.id.in_(list(entry_ids))).order_by(entry.id)
+    )
     return {row.id: row for row in found.scalars()}
 
 

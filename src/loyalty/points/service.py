@@ -315,10 +315,12 @@ async def settle_due(session: AsyncSession, *, program: Program, now: datetime, 
     return len(due)
 
 
-async def lock_due(session: AsyncSession, *, program_id: UUID, until: datetime) -> None:
-    """Lock every wallet in which something is due until an instant, in the one order in which wallets are locked."""
-    if due := await queries.list_due_wallets(session, program_id=program_id, now=until, limit=None):
-        await queries.lock_wallets(session, due)
+async def lock_due(session: AsyncSession, *, program_id: UUID, until: datetime, members: Collection[UUID]) -> None:
+    """Lock every wallet in which something is due until an instant, and these members', in the order for wallets."""
+    due = await queries.list_due_wallets(session, program_id=program_id, now=until, limit=None)
+    own = await queries.list_wallets(session, program_id=program_id, member_ids=members) if members else []
+    if keys := {*due, *(wallet.key for wallet in own)}:
+        await queries.lock_wallets(session, keys)
 
 
 async def next_due(session: AsyncSession, *, program_id: UUID) -> datetime | None:

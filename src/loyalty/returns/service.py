@@ -11,7 +11,7 @@ from loyalty.earning import models as earning_models
 from loyalty.earning import recounting
 from loyalty.earning.facts import Purchase
 from loyalty.earning.paying import pay
-from loyalty.earning.recounting import Recount
+from loyalty.earning.recounting import Growth, Recount
 from loyalty.earning.rules import Excess
 from loyalty.members import service as members
 from loyalty.orders import models as order_models
@@ -24,14 +24,26 @@ from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import models as point_models
 from loyalty.points import service as points
+from loyalty.points.book import Book
 from loyalty.points.postings import Reversal
-from loyalty.points.rules import Source, SourceKind, WalletKey
+from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
+from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.rewards import coupons
 from loyalty.tenders import service as tenders
 from loyalty.tenders.models import OrderTender, TenderRefund
 
 _EXISTED = 200
+_AT_ONCE = {
+    EntryKind.REVERSE,
+    EntryKind.RESTORE,
+    EntryKind.WRITE_OFF,
+    EntryKind.FORFEIT,
+    EntryKind.REINSTATE,
+    EntryKind.REPAY,
+    EntryKind.MERGE,
+}
+"""What a return does to wallets by itself; what becomes of its points later is not told again with it."""
 _NEWS = {
     ReturnKind.RETURN: "order.returned",
     ReturnKind.CANCELLATION: "order.cancelled",
@@ -144,7 +156,7 @@ async def take_back(
             purchase=Purchase.of(order, left),
             zone=program.rules.zone,
             earlier=[(row.id, row.kind == ReturnKind.AMENDMENT) for row in earlier],
-            may_grow=await _may_grow(session, program_id=program.id, buyer=order.customer_id, made=made),
+            growth=await _growth(session, program_id=program.id, buyer=order.customer_id, made=made),
         )
         refund = None if paid is None else Refund(paid, placed)
         await _settle(
@@ -195,7 +207,11 @@ async def _views(
                 [row for row in changed.reversals if row.return_id == made.id],
                 additions,
                 [
-                    *await points.entries_of(session, program_id=program_id, source_id=made.id),
+                    *(
+                        own
+                        for own in await points.entries_of(session, program_id=program_id, source_id=made.id)
+                        if own.kind in _AT_ONCE
+                    ),
                     *(await points.entries_by_id(session, program_id=program_id, entry_ids=given)).values(),
                 ],
                 refunds.get(made.id),
@@ -205,12 +221,36 @@ async def _views(
     return views
 
 
-async def _may_grow(session: AsyncSession, *, program_id: UUID, buyer: UUID, made: NewReturn) -> bool:
-    """Tell whether an order may earn more than it did: by an amendment, whose buyer is free to earn."""
+async def _growth(session: AsyncSession, *, program_id: UUID, buyer: UUID, made: NewReturn) -> Growth:
+    """Tell to what an order's points may come: an amendment adds to them, if its buyer is free to earn."""
     if made.kind is not ReturnKind.AMENDMENT:
-        return False
+        return Growth.UP_TO_LAST_AMENDMENT
     standing = await members.find_standing(session, program_id=program_id, customer_id=buyer)
-    return standing is not None and standing.may_earn_at(made.returned_at)
+    return Growth.FREE if standing is not None and standing.may_earn_at(made.returned_at) else Growth.NONE
+
+
+def _give(book: Book, key: WalletKey, *, points: int, order: order_models.Order, made: NewReturn) -> UUID:
+    """Credit what an order earns more: what an amendment adds begins with it, what a return gives back is as it was."""
+    occurred_at, paid_at, dates = made.returned_at, order.paid_at, None
+    delivered = order.delivered_at is not None or order.imported
+    if made.kind is ReturnKind.AMENDMENT:
+        paid_at = None if paid_at is None else max(paid_at, made.returned_at)
+    else:
+        occurred_at = order.placed_at
+    if paid_at is not None and made.kind is not ReturnKind.AMENDMENT:
+        on_delivery = book.rules.activation.kind is ActivationKind.DELIVERY
+        began = order.delivered_at if on_delivery and order.delivered_at else paid_at
+        dates = book.rules.expiry.dates_from(book.rules.starts_at(paid_at) or began, book.rules.zone)
+    return pay(
+        book,
+        key,
+        points=points,
+        order_id=order.id,
+        occurred_at=occurred_at,
+        paid_at=paid_at,
+        delivered=delivered,
+        dates=dates if delivered or book.rules.activation.kind is not ActivationKind.DELIVERY else None,
+    )
 
 
 async def _settle(
@@ -252,15 +292,7 @@ async def _settle(
         )
         taken.append((owed, reversal))
     paid = {
-        own.rule_id: pay(
-            book,
-            keys[own.unit],
-            points=own.anew,
-            order_id=order.id,
-            occurred_at=made.returned_at,
-            paid_at=None if order.paid_at is None else made.returned_at,
-            delivered=order.delivered_at is not None,
-        )
+        own.rule_id: _give(book, keys[own.unit], points=own.anew, order=order, made=made)
         for own in counted.lacks
         if own.anew
     }

@@ -100,15 +100,20 @@ async def advance_clock(session: AsyncSession, *, program: Program, to: datetime
     """
     await birthdays.introduce(session, program=program, now=program.now(real_now))
     moved = await programs.advance_clock(session, program_id=program.id, to=to, real_now=real_now)
-    await birthdays.lock(session, program=program, until=to)
-    await points.lock_due(session, program_id=program.id, until=to)
+    born = await birthdays.lock(session, program=program, until=to)
+    await points.lock_due(session, program_id=program.id, until=to, members=born)
     done_at = None
     while (due := await _next_due(session, program=program, after=done_at)) is not None and due <= to:
         done_at = max(due, program.now(real_now))
         for name in ("settle_wallets", "expire_coupons", "celebrate_birthdays"):
-            while await JOBS[name].work(session, program, Moment(done_at, real_now), JOBS[name].batch):
-                pass
+            await _do_all(session, name, program, Moment(done_at, real_now))
+    await _do_all(session, "celebrate_birthdays", program, Moment(to, real_now))
     return moved
+
+
+async def _do_all(session: AsyncSession, name: str, program: Program, moment: Moment) -> None:
+    while await JOBS[name].work(session, program, moment, JOBS[name].batch):
+        pass
 
 
 async def _next_due(session: AsyncSession, *, program: Program, after: datetime | None) -> datetime | None:

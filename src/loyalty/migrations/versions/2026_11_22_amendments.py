@@ -86,7 +86,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refused by its constraints where orders were amended: that has no place in the schema before."""
+    """Refused by its constraints where orders were amended or given more: that has no place in the schema before."""
+    op.create_check_constraint("nothing_is_forgotten", "order_award_additions", "false")
     op.drop_table("order_award_additions")
     for column in ("rule_id", "return_id", "order_id"):
         op.drop_constraint(
