@@ -20,6 +20,7 @@ from loyalty.activities.routes import ActivityRoutes
 from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.books.routes import BookRoutes
 from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
+from loyalty.configuration.routes import ConfigurationRoutes
 from loyalty.core import clock, migrate, readiness
 from loyalty.core.db import Sessions, create_engine, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
@@ -60,6 +61,7 @@ _TAGS: Final = (
 )  # fmt: skip
 _ROUTES: Final = (
     ProgramRoutes,
+    ConfigurationRoutes,
     ScheduleRoutes,
     KeyRoutes,
     SessionRoutes,
