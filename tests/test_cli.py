@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from tests.configuration.cafe import CAFE
 from tests.conftest import SECRET
 from tests.shop import credentials_of
 
@@ -104,12 +105,70 @@ async def test_points_are_given_from_a_file(program: str, client: httpx.AsyncCli
     assert (await typed(f"ledger verify --program {program}")).startswith("All 1 wallets hold (1 entries).")
 
 
+def test_a_configuration_goes_from_test_to_live_as_a_file(program: str, tmp_path: Path) -> None:
+    run(f"programs create test-{program} --name Try --currency EUR --currency JPY --time-zone Europe/Berlin")
+    written, exported = tmp_path / "cafe.yaml", tmp_path / "program.yaml"
+    written.write_text(CAFE, encoding="utf-8")
+    settings = (
+        'settings: currencies ["EUR","JPY"] → ["EUR"], unit points → beans, expiry.kind never → after,'
+        " expiry.months null → 12, expiry.round_up_to null → month, clawback clamp_to_zero → allow_debt,"
+        ' burn.rates.EUR null → {"points":100,"amount_minor":100}, burn.most_percent 100 → 50'
+    )
+    created = [
+        *('rule "A bean a euro"', 'rule "Happy hour"', 'rule "Review"', 'rule "Christmas"'),
+        *('reward "Coffee"', 'reward "Tote bag"', 'reward "Birthday cake"', 'reward "Partner voucher"'),
+        'referral campaign "Bring a friend"',
+    ]
+    changes = [f"~ {settings}", *(f"+ {thing}" for thing in created)]
+    assert run(f"programs import test-{program} {written}").output.splitlines() == changes
+    exported.write_text(run(f"programs export test-{program}").output, encoding="utf-8")
+
+    for _ in range(2):
+        assert run(f"programs import {program} {exported} --dry-run").output.splitlines() == changes
+    assert run(f"programs import {program} {exported}").output.splitlines() == changes
+    assert run(f"programs import {program} {exported}").output == "Nothing changes.\n"
+    assert run(f"programs export {program}").output == exported.read_text(encoding="utf-8")
+
+    changed = CAFE.replace("percent: 200", "percent: 150").replace("cost_points: 100\n", "cost_points: 120\n")
+    changed = changed.replace("sku: flat-white", "sku: latte").replace("cost_points: 400", "cost_points: 450")
+    changed = changed.replace("stock: 50", "stock: 60")
+    kept = changed[: changed.index("- name: Review")] + changed[changed.index("- name: Christmas") :]
+    written.write_text(kept, encoding="utf-8")
+    said = run(f"programs import {program} {written}").output.splitlines()
+    assert said[0].startswith('~ rule "Happy hour": terms.percent 200 → 150, active_from ')
+    assert said[1:] == [
+        '- rule "Review" retired',
+        '~ reward "Coffee" retired and made anew: value.sku flat-white → latte, cost_points 100 → 120',
+        '~ reward "Tote bag": cost_points 400 → 450',
+        '= reward "Tote bag" keeps what is left of it',
+    ]
+
+
+def test_a_file_with_faults_is_refused_with_all_of_them(program: str, tmp_path: Path) -> None:
+    file = tmp_path / "program.yaml"
+    file.write_text("version: 1\nsettings: {time_zone: Asia/Tokyo}\nrewards:\n- {name: 1}\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["programs", "import", program, str(file)])
+    assert result.exit_code == 1
+    assert [line for line in result.output.splitlines() if line.startswith("  ")] == [
+        "  /rewards/0/name: Input should be a valid string",
+        "  /rewards/0/kind: Field required",
+        "  /rewards/0/cost_points: Field required",
+    ]
+    file.write_text("version: 1\nsettings: {time_zone: Asia/Tokyo}\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["programs", "import", program, str(file)])
+    assert "  /settings/time_zone: A program keeps its time zone" in result.output
+    file.write_text("version: 1\nversion: 1\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["programs", "import", program, str(file)])
+    assert "  file: Line 2, column 1: This key stands here twice" in result.output
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("programs create x --name X --currency EUR --time-zone UTC", "at least 3 characters"),
         ("programs create shop-x --name X --currency EUR --time-zone Mars/Base", "IANA time zone"),
         ("programs create shop-x --name X --currency XXQ --time-zone UTC", "ISO 4217"),
+        ("programs export there-is-none", "no such program"),
         ("keys create --program there-is-none --name k", "no such program"),
         ("keys create --program there-is-none --name k --kind master", "'secret', 'publishable', 'restricted'"),
         ("managers add eva --program shop --role owner --password correct-horse-battery", "e-mail"),

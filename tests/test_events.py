@@ -161,6 +161,18 @@ async def test_every_effect_of_gifts_codes_and_coupons_is_told(shop: Shop) -> No
     assert {kind: found[kind] for kind in expected} == expected
 
 
+async def test_what_a_configuration_changes_is_told(shop: Shop) -> None:
+    await shop.reward()
+    await shop.post("/v1/test-clock/advance", {"to": "2026-01-02T12:00:00Z"}, expect=200)
+    before = len(await told(shop))
+    nothing = {"version": 1, "earning_rules": [], "rewards": [], "referral_campaign": None}
+    await shop.send("PUT", "/v1/configuration?dry_run=true", nothing, expect=200)
+    for _ in range(2):
+        await shop.send("PUT", "/v1/configuration", nothing, expect=200)
+    found = [event["type"] for event in await told(shop)]
+    assert found[before:] == ["earning_rule.retired", "reward.updated", "campaign.ended"]
+
+
 async def test_relays_beside_each_other_number_without_gap_or_repeat(shop: Shop) -> None:
     async def relay() -> None:
         async with transaction(shop.sessions) as session:

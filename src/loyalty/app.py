@@ -21,6 +21,7 @@ from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.books.routes import BookRoutes
 from loyalty.checkout.express import OrderExpress
 from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
+from loyalty.configuration.routes import ConfigurationRoutes
 from loyalty.core import clock, migrate, readiness
 from loyalty.core.db import Sessions, create_engine, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
@@ -63,6 +64,7 @@ _TAGS: Final = (
 )  # fmt: skip
 _ROUTES: Final = (
     ProgramRoutes,
+    ConfigurationRoutes,
     ScheduleRoutes,
     KeyRoutes,
     SessionRoutes,

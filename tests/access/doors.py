@@ -197,6 +197,16 @@ TERMS: Final = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 
 
 BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "advance_test_clock": lambda _: {"to": "2026-01-01T13:00:00Z"},
+    "apply_configuration": lambda _: {
+        "version": 1,
+        "settings": {"late_order_days": 8},
+        "referral_campaign": {
+            "name": "by file",
+            "landing_url": "https://shop.test/",
+            "advocate_points": 1,
+            "referee_points": 1,
+        },
+    },
     "create_activity": lambda world: {"member_id": world.member["id"], "type": "checked_in"},
     "create_adjustment": lambda world: _given(world.member),
     "create_adjustment_batch": lambda world: {

@@ -1,11 +1,16 @@
 """Programs, and how their jobs stand."""
 
 from datetime import datetime
+from pathlib import Path
 
 import click
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.cli.terminal import ACTOR, OneOf, checked, in_transaction
+from loyalty.configuration import service as configuration
+from loyalty.configuration.rules import Action, Change, LeftAlone, Part, Result, Why
+from loyalty.configuration.schemas import ConfigurationIn, configuration_out, configuration_yaml
 from loyalty.core import clock, ids
 from loyalty.core.fields import Currency, Unit
 from loyalty.jobs import service as jobs
@@ -58,6 +63,44 @@ def create_program(
     click.echo(in_transaction(create))
 
 
+@programs_group.command("export")
+@click.argument("slug")
+def export_program(slug: str) -> None:
+    """Print a program's configuration as YAML: settings, earning rules, rewards, referral campaign."""
+
+    async def read(session: AsyncSession) -> str:
+        program = await programs.get_by_slug(session, slug=slug)
+        found = await configuration.read(session, program_id=program.id, now=program.now(clock.now()))
+        return configuration_yaml(configuration_out(found))
+
+    click.echo(in_transaction(read), nl=False)
+
+
+@programs_group.command("import")
+@click.argument("slug")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+def import_program(slug: str, file: Path, dry_run: bool) -> None:
+    """Make a program's configuration what FILE says, as `export` printed it, and say what that changes.
+
+    All of it or nothing. What is not in FILE ends, unless a whole part is not: that stays.
+    """
+    content = file.read_bytes()
+
+    async def apply(session: AsyncSession) -> Result:
+        program = await programs.get_by_slug(session, slug=slug)
+        now = program.now(clock.now())
+        wish = ConfigurationIn.read(content).wish(program.rules, now=now)
+        result = await configuration.apply(session, program_id=program.id, wish=wish, actor=ACTOR, now=now)
+        if dry_run:
+            await session.rollback()
+        return result
+
+    result = in_transaction(apply)
+    for line in [*map(_change, result.changes), *map(_left_alone, result.left_alone)] or ["Nothing changes."]:
+        click.echo(line)
+
+
 @click.command("jobs")
 @click.option("--program", "slug", required=True)
 def show_jobs(slug: str) -> None:
@@ -72,3 +115,35 @@ def show_jobs(slug: str) -> None:
         click.echo(f"{job.name}: {job.state}, last {job.last_finished_at or 'never'}{did}, next {job.next_run_at}")
         if job.last_error is not None:
             click.echo(f"  failed {job.attempts} times: {job.last_error}")
+
+
+def _change(change: Change) -> str:
+    thing = _thing(change.part, change.name)
+    fields = ", ".join(f"{own.field} {_value(own.before)} → {_value(own.after)}" for own in change.fields)
+    match change.action:
+        case Action.CREATE:
+            return f"+ {thing}"
+        case Action.CHANGE:
+            return f"~ {thing}: {fields}"
+        case Action.REPLACE:
+            return f"~ {thing} retired and made anew: {fields}"
+        case Action.RETIRE:
+            return f"- {thing} retired"
+
+
+def _left_alone(left: LeftAlone) -> str:
+    said = {
+        Why.OVER: "had ended by now",
+        Why.DRAFT: "keeps a draft that is not in the file",
+        Why.STOCK: "keeps what is left of it",
+    }
+    return f"= {_thing(left.part, left.name)} {said[left.why]}"
+
+
+def _thing(part: Part, name: str | None) -> str:
+    word = part.removeprefix("earning_").replace("_", " ")
+    return word if name is None else f'{word} "{name}"'
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,7 +1,8 @@
 """Between a terminal and the house: words checked, work done in a transaction, refusals said as sentences."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import fields
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty import local
 from loyalty.core.db import Sessions, create_engine, create_sessions, transaction
-from loyalty.core.errors import Fault, LoyaltyError, ValidationFailed
+from loyalty.core.errors import LoyaltyError, ValidationFailed
 from loyalty.core.settings import Settings
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def with_sessions(work: Callable[[Sessions], Awaitable[T]]) -> T:
         try:
             return asyncio.run(run(settings))
         except LoyaltyError as error:
-            raise click.ClickException("\n".join([str(error), *map(_say, _faults(error))])) from error
+            raise click.ClickException("\n".join([str(error), *_facts(error)])) from error
 
 
 def checked(kind: type[T], value: str) -> T:
@@ -59,9 +60,9 @@ def checked(kind: type[T], value: str) -> T:
     return read
 
 
-def _faults(error: LoyaltyError) -> list[Fault]:
-    return error.errors if isinstance(error, ValidationFailed) else []
-
-
-def _say(fault: Fault) -> str:
-    return f"  {fault.pointer}: {fault.detail}"
+def _facts(error: LoyaltyError) -> Iterator[str]:
+    """Yield what a refusal tells beside its sentence, line by line."""
+    faults = error.errors if isinstance(error, ValidationFailed) else []
+    yield from (f"  {fault.pointer or 'file'}: {fault.detail}" for fault in faults)
+    names = [field.name for field in fields(error) if field.name != "errors"]
+    yield from (f"  {name}: {found}" for name in names if (found := getattr(error, name)))

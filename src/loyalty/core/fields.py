@@ -1,7 +1,7 @@
 """Types of request fields: strict, bounded, and without anything PostgreSQL or a person could not read back."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from loyalty.core import ids
+from loyalty.core.errors import Fault
 from loyalty.core.money import CURRENCIES, MAX_INTEGER
 
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
@@ -69,6 +70,18 @@ class CrossChecked(Body):
 
 def _fault(loc: tuple[str | int, ...], code: str, detail: str) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError(code, detail), loc=loc, input=None)
+
+
+def faults_in(found: Iterable[Mapping[str, Any]]) -> list[Fault]:
+    """Return what pydantic found as the faults that are told."""
+    return [Fault(_pointer(fault["loc"]), str(fault["type"]), str(fault["msg"])) for fault in found]
+
+
+def _pointer(loc: Iterable[str | int]) -> str:
+    """Write where a fault is as an RFC 6901 pointer; pydantic's own marks (`<tag>`, `[key]`) are not in the body."""
+    parts = (str(part) for part in loc)
+    within = [part for part in parts if not (part.startswith("<") and part.endswith(">")) and part != "[key]"]
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in within)
 
 
 def _written_time(value: Any) -> Any:

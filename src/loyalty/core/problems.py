@@ -26,6 +26,7 @@ from loyalty.core.errors import (
     Unprocessable,
     ValidationFailed,
 )
+from loyalty.core.fields import faults_in
 
 _log = logging.getLogger("loyalty.web")
 _STATUS: Final[dict[type[LoyaltyError], int]] = {
@@ -219,23 +220,9 @@ def _faults(request: Request[Any, Any, Any], error: ValidationException) -> list
     """Read the faults of a body (found by pydantic, all at once) or of parameters out of what the framework raised."""
     found = getattr(error.__cause__, "errors", None)
     if found:
-        return [
-            Fault(
-                pointer=_pointer(fault["loc"]),
-                code=str(fault["type"]),
-                detail=str(fault["msg"]),
-            )
-            for fault in found
-        ]
+        return faults_in(found)
     extra = error.extra if isinstance(error.extra, list) else []
     return [_parameter_fault(request, item) for item in extra if isinstance(item, dict)]
-
-
-def _pointer(loc: tuple[str | int, ...]) -> str:
-    """Write where a fault is as an RFC 6901 pointer; pydantic's own marks (`<tag>`, `[key]`) are not in the body."""
-    parts = (str(part) for part in loc)
-    within = [part for part in parts if not (part.startswith("<") and part.endswith(">")) and part != "[key]"]
-    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in within)
 
 
 def _parameter_fault(request: Request[Any, Any, Any], item: dict[str, Any]) -> Fault:

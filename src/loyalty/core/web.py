@@ -25,6 +25,7 @@ DryRun = Annotated[
 EXPAND: Final = QueryParameter(
     name="expand", max_items=5, description="Show these whole within the reply, beside their ids."
 )
+JSON: Final = "application/json"
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 _SESSION: Final = "session"
 _WELL_FORMED_ID: Final = re.compile(r"^req_[0-9a-z]{26}$")
@@ -81,14 +82,14 @@ class RequestEdge:
 
 
 async def check_outline(request: Request[Any, Any, Any]) -> None:
-    """Refuse a body that does not say it is JSON, and query parameters that the operation does not know.
+    """Refuse a body that does not say it is JSON (or what else the operation takes), and unknown query parameters.
 
     Guessing would let a form post pass for an API call, and a mistyped filter for none.
     """
     if unknown := sorted(request.query_params.keys() - _query_parameters(request.route_handler)):
         raise ValidationFailed(errors=[Fault(f"query:{name}", "unknown", "No such parameter") for name in unknown])
     has_body = request.headers.get("transfer-encoding") or request.headers.get("content-length", "0") != "0"
-    if has_body and request.content_type[0] != "application/json":
+    if has_body and request.content_type[0] not in request.route_handler.opt.get("body_types", {JSON}):
         raise HTTPException(status_code=415)
 
 

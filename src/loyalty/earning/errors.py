@@ -23,3 +23,7 @@ class EarningRuleHasNoDraft(Conflict):
 
 class EarningRuleNotInForce(Conflict):
     """This rule is not in force at that instant, so it cannot end then."""
+
+
+class RuleVersionInTheWay(Conflict):
+    """A version or end of this rule that is set for later stands against this; what has a date is not taken back."""

@@ -131,13 +131,9 @@ class BurnIn(Body):
         return Burn(rates, self.least_points, self.most_percent)
 
 
-class ProgramPatch(Body):
-    """What is not named stays. Orders already counted keep what they were counted by, lots their dates.
+class SettingsPatch(Body):
+    """What is not named stays. Orders already counted keep what they were counted by, lots their dates."""
 
-    The time zone is for good: the days on which points expire and the months of the books are cut by it.
-    """
-
-    name: Name | None = None
     currencies: Currencies | None = None
     unit: Unit | None = None
     late_order_days: Annotated[int, Field(ge=0, le=365, strict=True)] | None = None
@@ -160,6 +156,15 @@ class ProgramPatch(Body):
             if value is not None
         }
         return {**typed, **({"currencies": tuple(self.currencies)} if self.currencies else {})}
+
+
+class ProgramPatch(SettingsPatch):
+    """What is not named stays. Orders already counted keep what they were counted by, lots their dates.
+
+    The time zone is for good: the days on which points expire and the months of the books are cut by it.
+    """
+
+    name: Name | None = None
 
 
 class ClockAdvance(Body):

@@ -38,6 +38,14 @@ async def start_campaign(
     return campaign
 
 
+async def end_campaign(session: AsyncSession, *, program_id: UUID, now: datetime) -> None:
+    """End the active campaign; friends bound before keep its terms. Raises NoActiveCampaign."""
+    campaign = await active_campaign(session, program_id=program_id)
+    await queries.retire_campaigns(session, program_id=program_id, now=now)
+    event = Event("campaign.ended", campaign.id, occurred_at=now, recorded_at=now)
+    await outbox.tell(session, program_id=program_id, events=[event])
+
+
 async def active_campaign(session: AsyncSession, *, program_id: UUID) -> models.ReferralCampaign:
     campaign = await queries.find_active_campaign(session, program_id=program_id)
     if campaign is None:

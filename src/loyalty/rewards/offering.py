@@ -8,12 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.members import service as members
 from loyalty.members.rules import Standing
-from loyalty.programs.policies import LimitPeriod, period_start, start_of_day
+from loyalty.programs.policies import period_start, start_of_day
 from loyalty.programs.rules import Program
 from loyalty.rewards import coupon_queries, models
 from loyalty.rewards.eligibility import Asking, Barrier, Offered, barriers, withheld
-from loyalty.rewards.rules import MemberLimit, Terms
-from loyalty.rewards.service import View
+from loyalty.rewards.service import View, terms_of
 
 
 async def weigh(
@@ -58,7 +57,7 @@ async def _asking(
     since = {
         reward.id: start_of_day(period_start(limit.period, day), program.rules.zone)
         for reward in rewards
-        if (limit := _terms_of(reward).per_member) is not None
+        if (limit := terms_of(reward).per_member) is not None
     }
     had = {}
     if since:
@@ -69,16 +68,8 @@ async def _asking(
     }
 
 
-def _terms_of(reward: models.Reward) -> Terms:
-    limit = None
-    if reward.limit_count is not None and reward.limit_period is not None:
-        limit = MemberLimit(reward.limit_count, LimitPeriod(reward.limit_period))
-    attributes = {name: frozenset(values) for name, values in reward.member_attributes.items()}
-    return Terms(reward.available_from, reward.available_until, limit, attributes)
-
-
 def _offered(view: View) -> Offered:
     reward = view.reward
     return Offered(
-        reward.cost_points, reward.unit, _terms_of(reward), reward.retired_at is not None, view.stock_left != 0
+        reward.cost_points, reward.unit, terms_of(reward), reward.retired_at is not None, view.stock_left != 0
     )

@@ -48,6 +48,12 @@ async def list_rewards(
     return list((await session.execute(query.order_by(reward.id).limit(limit))).scalars())
 
 
+async def list_offered(session: AsyncSession, *, program_id: UUID) -> list[models.Reward]:
+    reward = models.Reward
+    query = select(reward).where(reward.program_id == program_id, reward.retired_at.is_(None)).order_by(reward.id)
+    return list((await session.execute(query)).scalars())
+
+
 async def list_rewards_by_id(
     session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]
 ) -> list[models.Reward]:

@@ -10,9 +10,10 @@ from loyalty.core import ids, paging
 from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
+from loyalty.programs.policies import LimitPeriod
 from loyalty.rewards import models, pool_queries, queries, rules
 from loyalty.rewards.errors import RewardHasCodes
-from loyalty.rewards.rules import RewardKind, Terms
+from loyalty.rewards.rules import MemberLimit, RewardKind, Terms
 
 _ALWAYS: Final = Terms()
 
@@ -39,8 +40,9 @@ async def create(
     metadata: dict[str, str],
     now: datetime,
     terms: Terms = _ALWAYS,
+    pooled: bool = False,
 ) -> View:
-    """Put a reward into the catalogue. Raises RewardEndsTooSoon."""
+    """Put a reward into the catalogue; one that is `pooled` waits for codes. Raises RewardEndsTooSoon."""
     rules.check_dates(terms.available_from, terms.available_until)
     reward = models.Reward(
         program_id=program_id,
@@ -55,16 +57,17 @@ async def create(
         created_at=now,
         retired_at=None,
         notes=metadata,
-        available_from=terms.available_from,
-        available_until=terms.available_until,
-        limit_count=terms.per_member.count if terms.per_member else None,
-        limit_period=terms.per_member.period if terms.per_member else None,
-        member_attributes={name: sorted(values) for name, values in terms.member_attributes.items()},
-        pooled=False,
+        pooled=pooled,
+        **columns_of(terms),
     )
     await queries.insert_reward(session, reward)
     await _tell(session, reward=reward, what="created", now=now)
-    return View(reward, stock)
+    return View(reward, 0 if pooled else stock)
+
+
+async def offered(session: AsyncSession, *, program_id: UUID) -> list[models.Reward]:
+    """Return every reward that is not retired, the oldest first."""
+    return await queries.list_offered(session, program_id=program_id)
 
 
 async def get(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> View:
@@ -114,6 +117,25 @@ async def views(session: AsyncSession, rewards: Collection[models.Reward], *, pr
     pooled = [reward.id for reward in rewards if reward.pooled]
     left = await pool_queries.count_codes(session, program_id=program_id, reward_ids=pooled) if pooled else {}
     return [View(reward, left.get(reward.id, 0) if reward.pooled else reward.stock_left) for reward in rewards]
+
+
+def terms_of(reward: models.Reward) -> Terms:
+    limit = None
+    if reward.limit_count is not None and reward.limit_period is not None:
+        limit = MemberLimit(reward.limit_count, LimitPeriod(reward.limit_period))
+    attributes = {name: frozenset(values) for name, values in reward.member_attributes.items()}
+    return Terms(reward.available_from, reward.available_until, limit, attributes)
+
+
+def columns_of(terms: Terms) -> dict[str, Any]:
+    """Return terms as a reward's row keeps them."""
+    return {
+        "available_from": terms.available_from,
+        "available_until": terms.available_until,
+        "limit_count": terms.per_member.count if terms.per_member else None,
+        "limit_period": terms.per_member.period if terms.per_member else None,
+        "member_attributes": {name: sorted(values) for name, values in terms.member_attributes.items()},
+    }
 
 
 async def _tell(session: AsyncSession, *, reward: models.Reward, what: str, now: datetime) -> None:
