@@ -139,6 +139,6 @@ async def test_a_key_of_another_program_or_without_the_scope_places_nothing(shop
         (weak["secret"], body(shop), 403),
         (other_shop.key, body(shop, customer_id=(await shop.enrol())["customer_id"]), 404),
         (shop.key, body(shop, customer_id=stranger["customer_id"]), 404),
-        (f"{shop.key[:-1]}0", body(shop), 401),
+        (f"{shop.key[:-1]}{'1' if shop.key[-1] == '0' else '0'}", body(shop), 401),
     ]:
         assert (await shop.send("POST", "/v1/orders", own, bearer=bearer)).status_code == status

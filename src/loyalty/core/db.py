@@ -161,11 +161,17 @@ async def insert_new_rows(
 
 async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any]:
     """Run a statement past SQLAlchemy, within the session's transaction; it fails as any other of the session does."""
-    await session.flush()
-    raw = (await (await session.connection()).get_raw_connection()).driver_connection
-    if raw is None or not raw.is_in_transaction():
-        await session.execute(_NOTHING)
+    if session.new or session.dirty or session.deleted:
+        await session.flush()
+    unit = session.sync_session.get_transaction()
+    known = session.info.get(_DRIVER)
+    if known is not None and known[0] is unit:
+        raw = known[1]
+    else:
+        if unit is None or not await _has_begun(session):
+            await session.execute(_NOTHING)
         raw = await driver(session)
+        session.info[_DRIVER] = (session.sync_session.get_transaction(), raw)
     try:
         found: list[Any] = await raw.fetch(statement, *values)
     except PostgresError as error:
@@ -173,6 +179,12 @@ async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any
     return found
 
 
+async def _has_begun(session: AsyncSession) -> bool:
+    raw = (await (await session.connection()).get_raw_connection()).driver_connection
+    return raw is not None and bool(raw.is_in_transaction())
+
+
+_DRIVER: Final = "driver_in_transaction"
 _NOTHING: Final = text("SELECT")
 _SENT_AS_TEXT: Final = ("JSONB", "[]", "CHAR")
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, insert_rows
 from loyalty.earning import models
 from loyalty.earning.definitions import read_terms, write_terms
 from loyalty.earning.errors import EarningRuleNotFound
@@ -28,9 +28,12 @@ async def list_versions(session: AsyncSession, *, program_id: UUID) -> list[mode
 
 async def newest_number(session: AsyncSession, *, program_id: UUID) -> int:
     """Return the number of the newest version that is no draft; zero if there is none."""
-    own = models.EarningRuleVersion
-    query = select(func.max(own.number)).where(own.program_id == program_id, own.active_from.is_not(None))
-    return (await session.execute(query)).scalar_one() or 0
+    found = await fetch(
+        session,
+        "SELECT max(number) FROM earning_rule_versions WHERE program_id = $1 AND active_from IS NOT NULL",
+        program_id,
+    )
+    return found[0][0] or 0
 
 
 async def list_versions_of(

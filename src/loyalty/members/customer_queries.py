@@ -4,23 +4,22 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, bindparam, delete, select, text, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, insert_rows
 from loyalty.members import models
 
 
 async def lock_customers(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:
     """Lock customers in order of id; return those that are there."""
-    customer = models.Customer
-    found = await session.execute(
-        select(customer.id)
-        .where(customer.program_id == program_id, customer.id.in_(list(customer_ids)))
-        .order_by(customer.id)
-        .with_for_update(key_share=True)
+    found = await fetch(
+        session,
+        "SELECT id FROM customers WHERE program_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+        program_id,
+        list(customer_ids),
     )
-    return set(found.scalars())
+    return {row[0] for row in found}
 
 
 async def insert_customers(
@@ -45,23 +44,23 @@ async def insert_customers(
 
 async def find_merged(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, UUID]:
     """Return who stands now for these customers, where they were merged into another, who may be merged since too."""
-    found = await session.execute(
-        text(
-            """
-            WITH RECURSIVE heirs (id, heir) AS (
-                SELECT id, merged_into FROM customers
-                WHERE program_id = :program_id AND id = ANY(:ids) AND merged_into IS NOT NULL
-                UNION ALL
-                SELECT heirs.id, next.merged_into FROM heirs
-                JOIN customers AS next ON next.program_id = :program_id AND next.id = heirs.heir
-                WHERE next.merged_into IS NOT NULL
-            )
-            SELECT heirs.id, heirs.heir FROM heirs
-            JOIN customers AS last ON last.program_id = :program_id AND last.id = heirs.heir
-            WHERE last.merged_into IS NULL
-            """
-        ).bindparams(bindparam("ids", type_=ARRAY(Uuid())), bindparam("program_id", type_=Uuid())),
-        {"program_id": program_id, "ids": list(customer_ids)},
+    found = await fetch(
+        session,
+        """
+        WITH RECURSIVE heirs (id, heir) AS (
+            SELECT id, merged_into FROM customers
+            WHERE program_id = $1 AND id = ANY($2::uuid[]) AND merged_into IS NOT NULL
+            UNION ALL
+            SELECT heirs.id, next.merged_into FROM heirs
+            JOIN customers AS next ON next.program_id = $1 AND next.id = heirs.heir
+            WHERE next.merged_into IS NOT NULL
+        )
+        SELECT heirs.id, heirs.heir FROM heirs
+        JOIN customers AS last ON last.program_id = $1 AND last.id = heirs.heir
+        WHERE last.merged_into IS NULL
+        """,
+        program_id,
+        list(customer_ids),
     )
     return {row[0]: row[1] for row in found}
 

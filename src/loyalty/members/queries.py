@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, insert_rows
 from loyalty.members import models
 from loyalty.members.errors import MemberNotFound
 from loyalty.members.rules import Person, Standing, Status, Suspends
@@ -64,15 +64,15 @@ async def claim_membership(
 async def list_standings(
     session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
 ) -> dict[UUID, Standing]:
-    member = models.Member
-    found = await session.execute(
-        select(member.id, member.enrolled_at, member.status, member.suspends).where(
-            member.program_id == program_id, member.id.in_(list(member_ids))
-        )
+    found = await fetch(
+        session,
+        "SELECT id, enrolled_at, status, suspends FROM members WHERE program_id = $1 AND id = ANY($2::uuid[])",
+        program_id,
+        list(member_ids),
     )
     return {
-        row.id: Standing(row.id, row.enrolled_at, Status(row.status), Suspends(row.suspends) if row.suspends else None)
-        for row in found
+        id_: Standing(id_, enrolled_at, Status(status), Suspends(suspends) if suspends else None)
+        for id_, enrolled_at, status, suspends in found
     }
 
 

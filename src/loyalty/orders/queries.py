@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_new_rows, insert_rows
+from loyalty.core.db import fetch, insert_new_rows, insert_rows
 from loyalty.orders import models
 from loyalty.orders.errors import OrderNotFound, ReturnNotFound
 from loyalty.orders.returning import NewReturn
@@ -57,16 +57,14 @@ async def list_recorded(
     session: AsyncSession, *, program_id: UUID, external_ids: Collection[str]
 ) -> dict[str, Recorded]:
     """Return those of these orders that are there, by external id."""
-    order = models.Order
-    found = await session.execute(
-        select(
-            order.external_id,
-            order.id,
-            order.customer_id,
-            order.email_digest,
-            order.content_digest,
-            order.placed_at,
-        ).where(order.program_id == program_id, order.external_id.in_(list(external_ids)))
+    found = await fetch(
+        session,
+        """
+        SELECT external_id, id, customer_id, email_digest, content_digest, placed_at FROM orders
+        WHERE program_id = $1 AND external_id = ANY($2::text[])
+        """,
+        program_id,
+        list(external_ids),
     )
     return {row[0]: Recorded(*row[1:]) for row in found}
 

@@ -3,10 +3,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, Text, Uuid, bindparam, func, select, text
+from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import Entry
 from loyalty.points.rules import EntryKind, Wallet, WalletKey
@@ -40,30 +40,28 @@ async def insert_wallets(session: AsyncSession, keys: Collection[WalletKey], *, 
 
 async def find_wallets(session: AsyncSession, keys: Collection[WalletKey]) -> set[WalletKey]:
     """Return which of these wallets of one program are there."""
-    wallet = models.Wallet
-    found = await session.execute(
-        select(wallet.program_id, wallet.member_id, wallet.unit).where(
-            wallet.program_id == next(iter(keys)).program_id,
-            wallet.member_id.in_({key.member_id for key in keys}),
-            wallet.unit.in_({key.unit for key in keys}),
-        )
+    found = await fetch(
+        session,
+        """
+        SELECT program_id, member_id, unit FROM wallets
+        WHERE program_id = $1 AND member_id = ANY($2::uuid[]) AND unit = ANY($3::text[])
+        """,
+        *_named(keys),
     )
     return {WalletKey(*row) for row in found}
 
 
 async def lock_wallets(session: AsyncSession, keys: Collection[WalletKey]) -> list[Wallet]:
     """Lock wallets of one program, always in order of member and unit, so that two books never wait for each other."""
-    wallet = models.Wallet
     wanted = set(keys)
-    found = await session.execute(
-        select(*_WALLET_COLUMNS)
-        .where(
-            wallet.program_id == next(iter(wanted)).program_id,
-            wallet.member_id.in_({key.member_id for key in wanted}),
-            wallet.unit.in_({key.unit for key in wanted}),
-        )
-        .order_by(wallet.member_id, wallet.unit)
-        .with_for_update(key_share=True)
+    found = await fetch(
+        session,
+        """
+        SELECT program_id, member_id, unit, pending, available, held, debt, version, last_at, next_due_at, active_at
+        FROM wallets WHERE program_id = $1 AND member_id = ANY($2::uuid[]) AND unit = ANY($3::text[])
+        ORDER BY member_id, unit FOR NO KEY UPDATE
+        """,
+        *_named(wanted),
     )
     wallets = [_wallet(row) for row in found]
     return [wallet for wallet in wallets if wallet.key in wanted]
@@ -144,46 +142,32 @@ async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wa
     if not moved:
         return 0
     wallets = [after for _, after in moved]
-    result = await session.execute(
-        text(
-            """
-            UPDATE wallets SET pending = new.pending, available = new.available, held = new.held, debt = new.debt,
-                version = new.version, last_at = new.last_at, next_due_at = new.next_due_at, active_at = new.active_at
-            FROM unnest(:member_ids, :units, :were, :pending, :available, :held, :debt, :versions, :last_at,
-                :next_due_at, :active_at)
-                AS new (member_id, unit, was, pending, available, held, debt, version, last_at, next_due_at, active_at)
-            WHERE wallets.program_id = :program_id AND wallets.member_id = new.member_id AND wallets.unit = new.unit
-                AND wallets.version = new.was
-            RETURNING 1
-            """
-        ).bindparams(
-            bindparam("member_ids", type_=ARRAY(Uuid())),
-            bindparam("units", type_=ARRAY(Text())),
-            *(
-                bindparam(name, type_=ARRAY(DateTime(timezone=True)))
-                for name in ("last_at", "next_due_at", "active_at")
-            ),
-            *(
-                bindparam(name, type_=ARRAY(BigInteger()))
-                for name in ("were", "pending", "available", "held", "debt", "versions")
-            ),
-        ),
-        {
-            "program_id": wallets[0].key.program_id,
-            "member_ids": [wallet.key.member_id for wallet in wallets],
-            "units": [wallet.key.unit for wallet in wallets],
-            "were": [before.version for before, _ in moved],
-            "pending": [wallet.pending for wallet in wallets],
-            "available": [wallet.available for wallet in wallets],
-            "held": [wallet.held for wallet in wallets],
-            "debt": [wallet.debt for wallet in wallets],
-            "versions": [wallet.version for wallet in wallets],
-            "last_at": [wallet.last_at for wallet in wallets],
-            "next_due_at": [wallet.next_due_at for wallet in wallets],
-            "active_at": [wallet.active_at for wallet in wallets],
-        },
+    written = await fetch(
+        session,
+        """
+        UPDATE wallets SET pending = new.pending, available = new.available, held = new.held, debt = new.debt,
+            version = new.version, last_at = new.last_at, next_due_at = new.next_due_at, active_at = new.active_at
+        FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+            $9::bigint[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[])
+            AS new (member_id, unit, was, pending, available, held, debt, version, last_at, next_due_at, active_at)
+        WHERE wallets.program_id = $1 AND wallets.member_id = new.member_id AND wallets.unit = new.unit
+            AND wallets.version = new.was
+        RETURNING 1
+        """,
+        wallets[0].key.program_id,
+        [wallet.key.member_id for wallet in wallets],
+        [wallet.key.unit for wallet in wallets],
+        [before.version for before, _ in moved],
+        [wallet.pending for wallet in wallets],
+        [wallet.available for wallet in wallets],
+        [wallet.held for wallet in wallets],
+        [wallet.debt for wallet in wallets],
+        [wallet.version for wallet in wallets],
+        [wallet.last_at for wallet in wallets],
+        [wallet.next_due_at for wallet in wallets],
+        [wallet.active_at for wallet in wallets],
     )
-    return len(result.all())
+    return len(written)
 
 
 async def list_entries(session: AsyncSession, key: WalletKey, *, before: int | None, limit: int) -> list[models.Entry]:
@@ -230,6 +214,11 @@ _WALLET_COLUMNS: tuple[Any, ...] = (
 
 def _wallet(row: Any) -> Wallet:
     return Wallet(WalletKey(*row[:3]), *row[3:])
+
+
+def _named(keys: Collection[WalletKey]) -> tuple[UUID, list[UUID], list[str]]:
+    """Return the program, members and units of wallets of one program."""
+    return (next(iter(keys)).program_id, list({key.member_id for key in keys}), list({key.unit for key in keys}))
 
 
 def _of(table: Any, key: WalletKey) -> tuple[Any, ...]:

@@ -1,34 +1,37 @@
 """The SQL of referrals that an order completes."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, insert_rows
 from loyalty.referrals import models
 from loyalty.referrals.rules import Completed, PaidSide, State
 
 
 async def lock_waiting_referrals(
     session: AsyncSession, *, program_id: UUID, referee_ids: Collection[UUID]
-) -> list[models.Referral]:
-    """Lock the referrals of these referees that still wait for their order, in order of referee."""
-    referral = models.Referral
-    found = await session.execute(
-        select(referral)
-        .where(
-            referral.program_id == program_id,
-            referral.referee_id.in_(list(referee_ids)),
-            referral.state == str(State.SIGNED_UP),
-            referral.ended_at.is_(None),
-        )
-        .order_by(referral.referee_id)
-        .with_for_update(key_share=True)
+) -> list[tuple[UUID, UUID, UUID, datetime, UUID]]:
+    """Lock the referrals of these referees that still wait for their order, in order of referee.
+
+    Returns of each its id, referee, advocate, when it was attributed, and its campaign.
+    """
+    found = await fetch(
+        session,
+        """
+        SELECT id, referee_id, advocate_id, attributed_at, campaign_id FROM referrals
+        WHERE program_id = $1 AND referee_id = ANY($2::uuid[]) AND state = $3 AND ended_at IS NULL
+        ORDER BY referee_id FOR NO KEY UPDATE
+        """,
+        program_id,
+        list(referee_ids),
+        str(State.SIGNED_UP),
     )
-    return list(found.scalars())
+    return [tuple(row) for row in found]
 
 
 async def set_completed(session: AsyncSession, *, program_id: UUID, completed: Sequence[Completed]) -> None:

@@ -22,11 +22,11 @@ async def lock_waiting(
     if not rows:
         return {}
     campaigns = await queries.get_campaigns(
-        session, program_id=program_id, campaign_ids={row.campaign_id for row in rows}
+        session, program_id=program_id, campaign_ids={campaign_id for *_, campaign_id in rows}
     )
     return {
-        row.referee_id: Waiting(row.id, row.referee_id, row.advocate_id, row.attributed_at, campaigns[row.campaign_id])
-        for row in rows
+        referee_id: Waiting(id_, referee_id, advocate_id, attributed_at, campaigns[campaign_id])
+        for id_, referee_id, advocate_id, attributed_at, campaign_id in rows
     }
 
 
