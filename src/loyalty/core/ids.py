@@ -10,6 +10,8 @@ CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PUBLIC_LENGTH: Final = 26
 
 _LOWER: Final = CROCKFORD.lower()
+_PAIRS: Final = [high + low for high in _LOWER for low in _LOWER]
+_SHIFTS: Final = range(120, -1, -10)
 _VALUE: Final = {symbol: value for value, symbol in enumerate(_LOWER)}
 
 
@@ -31,7 +33,7 @@ def made_at(value: UUID) -> datetime:
 def encode(value: UUID) -> str:
     """Write 128 bits as 26 Crockford characters (the first carries 3 bits)."""
     number = value.int
-    return "".join(_LOWER[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def decode(text: str) -> UUID | None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from loyalty.core.money import MAX_INTEGER, share
@@ -18,6 +19,8 @@ from loyalty.earning.terms import (
     PointsPerAmount,
     PointsPerItem,
 )
+
+_UNLIMITED: Final = Allowance()
 
 
 class Outcome(StrEnum):
@@ -94,7 +97,11 @@ def judge_activity(rules: Iterable[RuleVersion], *, activity: str, moment: Momen
         unmet = _unmet_then(rule, moment)
         gives = rule.terms.gives
         points = gives.points if isinstance(gives, PointsPerActivity) else 0
-        verdicts.append(Verdict(rule, unmet) if unmet else _limited(Verdict(rule, Outcome.COUNTED), points, moment))
+        if unmet:
+            verdicts.append(Verdict(rule, unmet))
+        else:
+            outcome, left, capped_by = _limited(rule, points, moment)
+            verdicts.append(Verdict(rule, outcome, counted=points, points=left, capped_by=capped_by))
     return _combine(verdicts, held_back=())
 
 
@@ -107,21 +114,21 @@ def _judge(
     if isinstance(terms.gives, PointsPerAmount) and purchase.currency not in terms.gives.step_minor:
         return Verdict(rule, Outcome.OTHER_CURRENCY)
     chosen = basket.choose(conditions)
-    base = sum(basket.bases[index] for index in chosen)
-    verdict = Verdict(
-        rule, Outcome.COUNTED, base_minor=base, pieces=sum(basket.lines[index].quantity for index in chosen)
-    )
     if not chosen:
-        return replace(verdict, outcome=Outcome.NO_ELIGIBLE_LINE)
+        return Verdict(rule, Outcome.NO_ELIGIBLE_LINE)
+    base = sum([basket.bases[index] for index in chosen])
+    pieces = sum([basket.lines[index].quantity for index in chosen])
     if base < conditions.minimum_minor.get(purchase.currency, 0):
-        return replace(verdict, outcome=Outcome.BELOW_MINIMUM)
-    points, weights = _give(terms.gives, purchase.currency, verdict, basket, chosen, gave.get(terms.unit, ()))
+        return Verdict(rule, Outcome.BELOW_MINIMUM, base, pieces)
+    points, weights = _give(terms.gives, purchase.currency, base, pieces, basket, chosen, gave.get(terms.unit, ()))
     if isinstance(terms.gives, Multiplier) and not any(weights):
-        return replace(verdict, outcome=Outcome.NOTHING_TO_MULTIPLY)
-    limited = _limited(verdict, min(points, MAX_INTEGER), moment)
-    parts = iter(share(limited.points, weights=weights))
-    spread = dict(zip(chosen, parts, strict=True))
-    return replace(limited, line_points=tuple(spread.get(index, 0) for index in range(len(basket.lines))))
+        return Verdict(rule, Outcome.NOTHING_TO_MULTIPLY, base, pieces)
+    counted = min(points, MAX_INTEGER)
+    outcome, left, capped_by = _limited(rule, counted, moment)
+    line_points = [0] * len(basket.lines)
+    for index, part in zip(chosen, share(left, weights=weights), strict=True):
+        line_points[index] = part
+    return Verdict(rule, outcome, base, pieces, counted, left, capped_by, tuple(line_points))
 
 
 def _unmet_there(conditions: Conditions, purchase: Purchase) -> Outcome | None:
@@ -155,16 +162,22 @@ def _is_counted(conditions: Conditions, number: int | None) -> bool:
 
 
 def _give(
-    gives: object, currency: str, verdict: Verdict, basket: Basket, chosen: Sequence[int], gave: Sequence[int]
+    gives: object,
+    currency: str,
+    base: int,
+    pieces: int,
+    basket: Basket,
+    chosen: Sequence[int],
+    gave: Sequence[int],
 ) -> tuple[int, list[int]]:
     """Return a rule's points before limits, and by what they spread over the chosen lines."""
     bases = [basket.bases[index] for index in chosen]
     match gives:
         case PointsPerAmount():
             step = gives.step_minor[currency]
-            return divide(verdict.base_minor * gives.points, step, rounding=gives.rounding), bases
+            return divide(base * gives.points, step, rounding=gives.rounding), bases
         case PointsPerItem():
-            return verdict.pieces * gives.points, [basket.lines[index].quantity for index in chosen]
+            return pieces * gives.points, [basket.lines[index].quantity for index in chosen]
         case Bonus():
             return gives.points, bases
         case Multiplier():
@@ -174,15 +187,15 @@ def _give(
             raise TypeError(gives)
 
 
-def _limited(verdict: Verdict, points: int, moment: Moment) -> Verdict:
-    """Keep a rule's points within its limits."""
-    limits, allowed = verdict.rule.terms.limits, moment.allowed.get(verdict.rule.rule_id, Allowance())
+def _limited(rule: RuleVersion, points: int, moment: Moment) -> tuple[Outcome, int, str | None]:
+    """Keep a rule's points within its limits; return what is left of them, and which limit bound."""
+    limits, allowed = rule.terms.limits, moment.allowed.get(rule.rule_id, _UNLIMITED)
     left, capped_by = points, None
     for name, most in (("per_order", limits.per_order), ("per_member", allowed.member), ("budget", allowed.budget)):
         if most is not None and most < left:
             left, capped_by = most, name
     outcome = Outcome.COUNTED if left else Outcome.LIMIT_REACHED if points else Outcome.LESS_THAN_A_POINT
-    return replace(verdict, outcome=outcome, counted=points, points=left, capped_by=capped_by)
+    return outcome, left, capped_by
 
 
 def _combine(verdicts: Sequence[Verdict], *, held_back: Collection[Verdict]) -> list[Verdict]:

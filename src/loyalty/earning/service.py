@@ -2,6 +2,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -46,7 +47,7 @@ class Count:
     verdicts: list[Verdict]
     tally: Tally
 
-    @property
+    @cached_property
     def awards(self) -> list[Award]:
         return [own.award() for own in self.verdicts if own.counts]
 

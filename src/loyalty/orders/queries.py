@@ -1,5 +1,4 @@
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -163,7 +162,7 @@ async def append_lines(
 ) -> None:
     """Add an amendment's lines to an order that is locked, numbered from `first` on."""
     rows = [
-        {"program_id": program_id, "order_id": order_id, "line": number, "amendment_id": amendment_id, **asdict(line)}
+        {"program_id": program_id, "order_id": order_id, "line": number, "amendment_id": amendment_id, **vars(line)}
         for number, line in enumerate(lines, start=first)
     ]
     await insert_rows(session, models.OrderLine, rows)
@@ -171,7 +170,7 @@ async def append_lines(
 
 def _lines(order: NewOrder, program_id: UUID) -> list[dict[str, Any]]:
     return [
-        {"program_id": program_id, "order_id": order.id, "line": number, "amendment_id": None, **asdict(line)}
+        {"program_id": program_id, "order_id": order.id, "line": number, "amendment_id": None, **vars(line)}
         for number, line in enumerate(order.lines, start=1)
     ]
 

@@ -130,7 +130,7 @@ def digest_content(
 
 def _content(line: Line) -> dict[str, object]:
     first = ("sku", "quantity", "total_minor", "category")
-    given = asdict(line)
+    given = vars(line)
     return {name: given[name] for name in given if name in first or given[name] != _PLAIN[name]}
 
 
