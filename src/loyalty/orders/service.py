@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
 from loyalty.core.paging import Page
-from loyalty.orders import models, queries, rules
+from loyalty.orders import models, queries, return_queries, rules
 from loyalty.orders.errors import (
     ClaimNotProven,
     DeliveredBeforePlaced,
@@ -140,8 +140,10 @@ async def lock(
         raise OrderCancelled
     if returned_at < order.placed_at:
         raise ReturnedBeforePlaced
-    earlier = await queries.list_returns(session, program_id=program_id, order_id=order_id)
-    gone = await queries.list_return_lines(session, program_id=program_id, return_ids=[row.id for row in earlier])
+    earlier = await return_queries.list_returns(session, program_id=program_id, order_id=order_id)
+    gone = await return_queries.list_return_lines(
+        session, program_id=program_id, return_ids=[row.id for row in earlier]
+    )
     lines = await queries.list_lines(session, program_id=program_id, order_id=order_id)
     return (
         order,
@@ -188,12 +190,12 @@ async def take_back(session: AsyncSession, made: NewReturn, *, program_id: UUID,
 
     Raises ReturnDiffers if its external id is another order's.
     """
-    if not await queries.insert_return(session, made, program_id=program_id):
-        there = await queries.find_return(session, program_id=program_id, external_id=str(made.external_id))
+    if not await return_queries.insert_return(session, made, program_id=program_id):
+        there = await return_queries.find_return(session, program_id=program_id, external_id=str(made.external_id))
         raise ReturnDiffers(return_id=ids.public("ret", there.id if there else made.id))
     if made.kind is ReturnKind.CANCELLATION:
         await queries.set_cancelled(session, program_id=program_id, order_id=made.order_id, at=made.returned_at)
-    await queries.append_lines(
+    await return_queries.append_lines(
         session, made.added, program_id=program_id, order_id=made.order_id, amendment_id=made.id, first=first
     )
 
@@ -204,7 +206,7 @@ async def same_return(
     """Return the return recorded under this external id, if there is one; raises ReturnDiffers if it says other."""
     there = None
     if external_id is not None:
-        there = await queries.find_return(session, program_id=program_id, external_id=external_id)
+        there = await return_queries.find_return(session, program_id=program_id, external_id=external_id)
     if there is None:
         return None
     if there.order_id != order_id or there.content_digest != content_digest:
@@ -216,16 +218,16 @@ async def returns(
     session: AsyncSession, *, program_id: UUID, order_id: UUID
 ) -> list[tuple[models.OrderReturn, list[models.OrderReturnLine]]]:
     """Return what went back of an order, oldest first."""
-    found = await queries.list_returns(session, program_id=program_id, order_id=order_id)
-    lines = await queries.list_return_lines(session, program_id=program_id, return_ids=[row.id for row in found])
+    found = await return_queries.list_returns(session, program_id=program_id, order_id=order_id)
+    lines = await return_queries.list_return_lines(session, program_id=program_id, return_ids=[row.id for row in found])
     return [(row, [line for line in lines if line.return_id == row.id]) for row in found]
 
 
 async def get_return(
     session: AsyncSession, *, program_id: UUID, return_id: UUID
 ) -> tuple[models.OrderReturn, list[models.OrderReturnLine]]:
-    row = await queries.get_return(session, program_id=program_id, return_id=return_id)
-    return row, await queries.list_return_lines(session, program_id=program_id, return_ids=[row.id])
+    row = await return_queries.get_return(session, program_id=program_id, return_id=return_id)
+    return row, await return_queries.list_return_lines(session, program_id=program_id, return_ids=[row.id])
 
 
 async def hand_over(session: AsyncSession, *, program_id: UUID, buyer: UUID, becomes: UUID) -> None:
@@ -267,5 +269,5 @@ async def external_ids(session: AsyncSession, *, program_id: UUID, order_ids: Co
 async def left_minor(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> int:
     """Return what an order comes to, with what was added to it and without what went back."""
     lines = await queries.list_lines(session, program_id=program_id, order_id=order_id)
-    gone = await queries.list_returns(session, program_id=program_id, order_id=order_id)
+    gone = await return_queries.list_returns(session, program_id=program_id, order_id=order_id)
     return sum(line.total_minor for line in lines) - sum(row.total_minor for row in gone)

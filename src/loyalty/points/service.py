@@ -9,7 +9,7 @@ from loyalty.core import ids, paging
 from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
-from loyalty.points import lot_queries, models, queries, rules, verification
+from loyalty.points import hold_queries, lot_queries, models, queries, rules, verification
 from loyalty.points.book import Book
 from loyalty.points.errors import LotNotFound, MemberHasLiveHolds
 from loyalty.points.postings import Entry, Lapse
@@ -106,7 +106,7 @@ async def know_due(session: AsyncSession, book: Book) -> None:
     """Let a book that moves along time know what may become due on its way."""
     if dated := [key for key, wallet in book.wallets.items() if wallet.next_due_at is not None]:
         await _load_dated(session, book, dated)
-        for hold in await lot_queries.list_live_holds(session, dated):
+        for hold in await hold_queries.list_live_holds(session, dated):
             book.live_holds.setdefault(hold.wallet, []).append(hold)
 
 
@@ -119,8 +119,8 @@ async def post(session: AsyncSession, book: Book) -> None:
     await lot_queries.insert_lots(session, book.lots.new)
     await lot_queries.update_lots(session, book.lots.changed)
     await lot_queries.append_takes(session, program_id=program_id, takes=book.takes)
-    await lot_queries.insert_holds(session, book.new_holds, now=book.now)
-    await lot_queries.end_holds(session, book.ended_holds, program_id=program_id)
+    await hold_queries.insert_holds(session, book.new_holds, now=book.now)
+    await hold_queries.end_holds(session, book.ended_holds, program_id=program_id)
     if await queries.update_wallets(session, book.moved) != len(book.moved):
         raise AssertionError("a wallet under lock was changed by another")
     await outbox.tell(session, program_id=program_id, events=[_news(entry) for entry in book.entries])
@@ -159,7 +159,7 @@ async def hold(
 async def live_hold(session: AsyncSession, book: Book, *, hold_id: UUID) -> Hold | None:
     """Return a hold that has not ended, its lots known to the book; its wallet must be in the book."""
     program_id = next(iter(book.wallets)).program_id
-    found = await lot_queries.find_live_hold(session, program_id=program_id, hold_id=hold_id)
+    found = await hold_queries.find_live_hold(session, program_id=program_id, hold_id=hold_id)
     if found is not None:
         lot_ids = [reservation.lot_id for reservation in found.reservations]
         book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
@@ -167,7 +167,7 @@ async def live_hold(session: AsyncSession, book: Book, *, hold_id: UUID) -> Hold
 
 
 async def get_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> models.Hold:
-    return await lot_queries.get_hold(session, program_id=program_id, hold_id=hold_id)
+    return await hold_queries.get_hold(session, program_id=program_id, hold_id=hold_id)
 
 
 async def get_lot(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> Lot:
@@ -335,7 +335,7 @@ async def _load_dated(session: AsyncSession, book: Book, keys: Collection[Wallet
 
 
 async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
-    holds = await lot_queries.list_live_holds(session, keys)
+    holds = await hold_queries.list_live_holds(session, keys)
     for key in keys:
         book.settle(key, [hold for hold in holds if hold.wallet == key])
 
