@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import asyncpg
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from benchmarks import baseline, limit, servers
 from benchmarks.cost import Usage, folder_of, read_usage, resident_mib
 from benchmarks.limit import Database, Limit, find_pgbench
 from benchmarks.load import Clients, Sample
@@ -14,9 +17,6 @@ from benchmarks.operations import OPERATIONS, ORDER, QUOTE, BaselineScript, Oper
 from benchmarks.report import BASELINE, LIMIT, PRODUCT, Cell, Run, read_run
 from benchmarks.servers import Running
 from benchmarks.shop import Shop, do, open_shop
-from sqlalchemy.ext.asyncio import create_async_engine
-
-from benchmarks import baseline, limit, servers
 from loyalty.core.embedded import Server
 
 CORES = os.cpu_count() or 1
@@ -40,13 +40,16 @@ class Plan:
     many: tuple[float, float]
     open_seconds: float
     members: int
+    imports: bool
 
     def window(self, clients: int) -> tuple[float, float]:
         return self.many if clients >= MANY else self.few
 
 
-FULL = Plan(rounds=3, clients=(1, 8, 32, 128), few=(0.3, 1.4), many=(0.6, 2.1), open_seconds=10.0, members=1000)
-QUICK = Plan(rounds=1, clients=(32,), few=(0.15, 0.6), many=(0.6, 2.1), open_seconds=2.5, members=100)
+FULL = Plan(
+    rounds=3, clients=(1, 8, 32, 128), few=(0.3, 1.4), many=(0.6, 2.1), open_seconds=10.0, members=1000, imports=True
+)
+QUICK = Plan(rounds=1, clients=(32,), few=(0.3, 1.4), many=(0.6, 2.1), open_seconds=2.5, members=100, imports=False)
 
 
 @dataclass

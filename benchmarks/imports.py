@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.servers import product_environment
-
 from loyalty.core.db import create_engine, create_sessions
 from loyalty.core.settings import Settings
 from loyalty.demo import program as demo

@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import asyncpg
-from benchmarks.load import Sample
 from sqlalchemy import make_url
+
+from benchmarks.load import Sample
 
 MEMBERS = 1000
 KNOWN_KEYS = 200

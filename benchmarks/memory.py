@@ -7,7 +7,6 @@ from benchmarks import servers
 from benchmarks.cost import resident_mib
 from benchmarks.operations import ORDER
 from benchmarks.shop import do, open_shop
-
 from loyalty.core.embedded import Server
 
 CLIENTS = 32

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
+
 from benchmarks.__main__ import HOME
 from benchmarks.cost import read_usage
 from benchmarks.limit import MEMBERS
@@ -24,7 +25,6 @@ from benchmarks.operations import OPERATIONS, ORDER, Operation
 from benchmarks.report import interpreter, percentile
 from benchmarks.servers import Running, sampled
 from benchmarks.shop import Shop, do, open_shop
-
 from loyalty.core import migrate
 from loyalty.core.embedded import Server, remove, serve
 

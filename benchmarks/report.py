@@ -113,9 +113,9 @@ def figures(runs: Iterable[tuple[Cell, Run]]) -> list[Figure]:
     return found
 
 
-def table(found: Sequence[Figure], runs: Sequence[tuple[Cell, Run]]) -> list[str]:
+def table(runs: Sequence[tuple[Cell, Run]]) -> list[str]:
     """Write the figures as lines, operation by operation; `spread` is (most - least) / median of the rounds' rates."""
-    spreads, clients = _spreads(runs), _clients_cpu(runs)
+    found, spreads, clients = figures(runs), _spreads(runs), _clients_cpu(runs)
     heads = "clients:8 req/s:9 spread:8 p50_ms:9 p99_ms:9 errors:8 server:9 database:10 clients:9 /limit:9 /baseline:11"
     widths = [head.split(":") for head in heads.split()]
     lines = ["system".ljust(12) + "".join(name.replace("_", " ").rjust(int(width)) for name, width in widths)]

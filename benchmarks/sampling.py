@@ -34,13 +34,13 @@ class Seen:
     """Samples by function: found running, and found running or waiting for what it called; statements and seconds."""
 
     samples: int = 0
-    own: Counter[str] = field(default_factory=Counter)
-    within: Counter[str] = field(default_factory=Counter)
+    own: Counter[CodeType] = field(default_factory=Counter)
+    within: Counter[CodeType] = field(default_factory=Counter)
     statements: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     cpu_began: float = field(default_factory=time.process_time)
 
     def sample(self, _: int, frame: FrameType | None) -> None:
-        stack = [_name(code) for code in _stack(frame)]
+        stack = list(_stack(frame))
         if not stack:
             return
         self.samples += 1
@@ -52,8 +52,8 @@ class Seen:
             {
                 "samples": self.samples,
                 "cpu_seconds": time.process_time() - self.cpu_began,
-                "own": self.own,
-                "within": self.within,
+                "own": _named(self.own),
+                "within": _named(self.within),
                 "statements": {text: [len(taken), sum(taken)] for text, taken in self.statements.items()},
             }
         )
@@ -78,6 +78,7 @@ def main(port: int) -> None:
     watch = Watch()
     _listen(watch)
     signal.signal(signal.SIGUSR1, watch.begin)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it once more when it is done
     try:
         uvicorn.run(create_app(Settings()), port=port, log_level="warning", server_header=False)  # type: ignore[call-arg]
     finally:
@@ -121,6 +122,14 @@ def _stack(frame: FrameType | None) -> Iterator[CodeType]:
         if frame is None and inner is not None and inner.parent is not None:
             inner = inner.parent
             frame = inner.gr_frame
+
+
+def _named(found: Counter[CodeType]) -> Counter[str]:
+    """Name what was seen, once it is: a sample must cost little."""
+    named: Counter[str] = Counter()
+    for code, count in found.items():
+        named[_name(code)] += count
+    return named
 
 
 def _name(code: CodeType) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+
 from benchmarks.limit import KNOWN_KEYS, REWARDS
 from benchmarks.load import Clients, Exhausted, Sample, Script, http
 from benchmarks.servers import product_environment

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
 from benchmarks.cost import Usage
 from benchmarks.limit import SPEND, Limit
 from benchmarks.load import Sample
