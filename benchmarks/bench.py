@@ -14,7 +14,7 @@ from benchmarks.cost import Usage, folder_of, read_usage, resident_mib
 from benchmarks.limit import Database, Limit, find_pgbench
 from benchmarks.load import Clients, Sample
 from benchmarks.operations import OPERATIONS, ORDER, QUOTE, BaselineScript, Operation
-from benchmarks.report import BASELINE, LIMIT, PRODUCT, Cell, Run, read_run
+from benchmarks.report import BASELINE, LIMIT, OPEN_LOOP, PRODUCT, Cell, Run, read_run
 from benchmarks.servers import Running
 from benchmarks.shop import Shop, do, open_shop
 from loyalty.core.embedded import Server
@@ -82,7 +82,7 @@ class Bench:
     async def arrivals(self) -> None:
         """Measure open loops at half of each system's own most."""
         for operation in (QUOTE, ORDER):
-            name = f"{operation.name}, open loop"
+            name = operation.name + OPEN_LOOP
             if self.database.pgbench:
                 rate = self._most(operation.name, LIMIT)
                 await self._limit(name, operation.limit, clients=_OPEN_LIMIT_CLIENTS, rate=rate)

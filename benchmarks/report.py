@@ -14,6 +14,8 @@ from benchmarks.load import Sample
 LIMIT = "limit"
 BASELINE = "baseline"
 PRODUCT = "product"
+OPEN_LOOP = ", open loop"
+"""Ends the name of an operation whose rate was set, and so compares with nothing."""
 LATEST = Path(__file__).with_name("latest.json")
 LATEST_TEXT = LATEST.with_suffix(".txt")
 
@@ -93,7 +95,11 @@ def figures(runs: Iterable[tuple[Cell, Run]]) -> list[Figure]:
     for cell, run in runs:
         by_cell[cell].append(run)
     rates = {cell: statistics.median(run.rps for run in own) for cell, own in by_cell.items()}
-    against = {(cell.operation, cell.clients, cell.system): rate for cell, rate in rates.items()}
+    against = {
+        (cell.operation, cell.clients, cell.system): rate
+        for cell, rate in rates.items()
+        if not cell.operation.endswith(OPEN_LOOP)
+    }
     found = []
     for cell, own in by_cell.items():
         low, by_hand = (against.get((cell.operation, cell.clients, system)) for system in (LIMIT, BASELINE))
