@@ -84,12 +84,12 @@ class Bench:
         for operation in (QUOTE, ORDER):
             name = operation.name + OPEN_LOOP
             if self.database.pgbench:
-                rate = self._most(operation.name, LIMIT)
+                rate = self._half_of_most(operation.name, LIMIT)
                 await self._limit(name, operation.limit, clients=_OPEN_LIMIT_CLIENTS, rate=rate)
             if operation.baseline:
-                rate = self._most(operation.name, BASELINE)
+                rate = self._half_of_most(operation.name, BASELINE)
                 await self._baseline(name, operation.baseline, clients=_OPEN_CLIENTS, rate=rate)
-            rate = self._most(operation.name, PRODUCT, workers=1)
+            rate = self._half_of_most(operation.name, PRODUCT, workers=1)
             await self._product(operation, [self.alone], clients=_OPEN_CLIENTS, rate=rate, name=name)
 
     async def _limit(self, name: str, least: Limit, *, clients: int, rate: float | None = None) -> None:
@@ -113,25 +113,33 @@ class Bench:
         rate: float | None = None,
         name: str | None = None,
     ) -> None:
-        if operation.uses_orders and (lacking := _RETURNABLE - len(self.shop.returnable)) > 0:
-            await do(self.shop, partial(ORDER.product, self.shop), times=lacking)
         cell = Cell(name or operation.name, PRODUCT, clients, len(on))
         ports = [server.port for server in on]
-        await self._load(cell, Clients(partial(operation.product, self.shop), ports=ports, clients=clients), on, rate)
+        script, needed = partial(operation.product, self.shop), clients + _RETURNABLE
+        while True:
+            if operation.uses_orders and (lacking := needed - len(self.shop.returnable)) > 0:
+                await do(self.shop, partial(ORDER.product, self.shop), times=lacking)
+            if await self._load(cell, Clients(script, ports=ports, clients=clients), on, rate):
+                return
+            needed *= 4
 
-    async def _load(self, cell: Cell, clients: Clients, on: Sequence[Running], rate: float | None) -> None:
+    async def _load(self, cell: Cell, clients: Clients, on: Sequence[Running], rate: float | None) -> bool:
+        """Measure; false, and nothing kept, where there was too little to do for a whole window."""
         warm, seconds = self._window(cell.clients, rate)
         meter = _Meter(self.server.pid, [server.pid for server in on])
         if rate is None:
             sample = await clients.closed(warm=warm, seconds=seconds, snapshot=meter.read)
         else:
             sample = await clients.open(rate=rate, warm=warm, seconds=seconds, snapshot=meter.read)
+        if clients.exhausted:
+            return False
         self._keep(cell, sample, meter, serves=True)
+        return True
 
     def _window(self, clients: int, rate: float | None) -> tuple[float, float]:
         return self.plan.window(clients) if rate is None else (self.plan.few[0], self.plan.open_seconds)
 
-    def _most(self, operation: str, system: str, *, workers: int | None = None) -> float:
+    def _half_of_most(self, operation: str, system: str, *, workers: int | None = None) -> float:
         """Return half of the most that a system did of an operation, whatever the number of clients."""
         return _OPEN_SHARE * max(
             run.rps

@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -15,6 +16,7 @@ from typing import cast
 Script = Generator[bytes, bytes, None]
 _LENGTH = b"content-length: "
 _FIRST_ERROR = 400
+_DRAIN_SECONDS = 30
 _TIMER_SECONDS = 0.0005  # half of what the loop's timers tell apart
 
 
@@ -77,12 +79,14 @@ class Clients:
     def __init__(self, script: Callable[[], Script], *, ports: Sequence[int], clients: int) -> None:
         self.sample = Sample()
         self.keep_replies = False
+        self.exhausted = False
         self._script = script
         self._ports = [ports[number % len(ports)] for number in range(clients)]
         self._connections: list[Connection] = []
         self._running: list[tuple[Script, float] | None] = [None] * clients
         self._next: Callable[[int], None] = self._begin
         self._ended = asyncio.Event()
+        self._drained = asyncio.Event()
         self._stopping = False
 
     async def closed(self, *, warm: float, seconds: float, snapshot: Callable[[], None]) -> Sample:
@@ -159,7 +163,7 @@ class Clients:
         taken.seconds = perf_counter() - began
         snapshot()
         taken.refusal = taken.refusal or warming.refusal
-        self._stopping = True
+        await self._drain()
         self._disconnect()
         return taken
 
@@ -169,6 +173,13 @@ class Clients:
             replied = partial(self._replied, client)
             _, connection = await loop.create_connection(partial(Connection, replied), "127.0.0.1", port)
             self._connections.append(connection)
+
+    async def _drain(self) -> None:
+        """Hear the rest of what was asked: a server goes on with it, and would in the next window."""
+        self._stopping = True
+        if any(self._running):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), _DRAIN_SECONDS)
 
     def _disconnect(self) -> None:
         self._stopping = True
@@ -190,6 +201,7 @@ class Clients:
         try:
             request = next(script)
         except Exhausted:
+            self.exhausted = True
             self._ended.set()
             return
         self._running[client] = script, meant if meant is not None else perf_counter()
@@ -197,26 +209,32 @@ class Clients:
 
     def _replied(self, client: int, status: int, body: bytes) -> None:
         running = self._running[client]
-        if self._stopping or running is None:
+        if running is None:
             return
         script, began = running
         if status < 200 or status >= _FIRST_ERROR:
             self.sample.errors += 1
             self.sample.refusal = f"{status} {body[:500].decode(errors='replace')}"
-            self._running[client] = None
-            if status:
-                self._next(client)
-            else:
+            if not status:
                 self._ended.set()
+            self._done(client, may_go_on=bool(status))
             return
         try:
-            self._connections[client].send(script.send(body))
+            request = script.send(body)
         except StopIteration:
             self.sample.latencies_ms.append(1000 * (perf_counter() - began))
             if self.keep_replies:
                 self.sample.replies.append(body)
-            self._running[client] = None
+            self._done(client)
+        else:
+            self._connections[client].send(request)
+
+    def _done(self, client: int, *, may_go_on: bool = True) -> None:
+        self._running[client] = None
+        if may_go_on:
             self._next(client)
+        if self._stopping and not any(self._running):
+            self._drained.set()
 
 
 def http(method: str, path: str, *, key: str, body: bytes | None = None, idempotency_key: bytes = b"") -> bytes:

@@ -83,8 +83,9 @@ def _written(operation: Operation, sample: Sample, seen: Mapping[str, Any], *, d
     cpu = f"server CPU {1e6 * seen['cpu_seconds'] / times:.0f} µs each ({seen['samples']} samples)"
     database = f"database CPU {1000 * database_ms:.0f} µs"
     waits = f"{ran / times:.1f} statements, {1e6 * waited / times:.0f} µs until answered"
+    machine = f"{interpreter()}; load {os.getloadavg()[0]:.1f}"
     return [
-        f"{operation.name}: {times} times by one client, p50 {p50:.2f} ms; {interpreter()}; load {os.getloadavg()[0]:.1f}",
+        f"{operation.name}: {times} times by one client, p50 {p50:.2f} ms; {machine}",
         f"{cpu}, {database}; {waits}",
         "",
         "CPU by library and room, µs each, of what runs there itself",
