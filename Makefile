@@ -6,7 +6,7 @@ RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench openapi format clean
+.PHONY: help demo test check bench profile openapi format clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -24,8 +24,11 @@ check: .venv/ready ## Layout, types, style, and the committed OpenAPI document
 	$(RUN)lint-imports
 	$(RUN)loyalty openapi | diff -u openapi/openapi.json - || { echo "openapi/openapi.json is out of date: make openapi"; exit 1; }
 
-bench: .venv/ready ## Orders and imports, as ratios against the least that a database must do
-	$(RUN)python -m benchmarks.orders
+bench: .venv/ready ## Against the limit and a hand-written baseline (QUICK=1: 3 minutes; ORDERS=200000: memory only)
+	$(RUN)python -m benchmarks $(if $(QUICK),--quick) $(if $(ORDERS),--orders $(ORDERS))
+
+profile: .venv/ready ## Where each microsecond of an order goes (OPERATION=quote: of a quote)
+	$(RUN)python -m benchmarks.profile $(if $(OPERATION),"$(OPERATION)")
 
 openapi: .venv/ready ## Write the OpenAPI document anew
 	$(RUN)loyalty openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json

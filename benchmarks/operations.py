@@ -1,0 +1,119 @@
+"""What is measured: one entry an operation, in the table at the end."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import uuid4
+
+from benchmarks import baseline, limit
+from benchmarks.limit import KNOWN_KEYS, MEMBERS, Limit
+from benchmarks.load import Script, http
+from benchmarks.shop import Shop, basket
+
+BaselineScript = Callable[[], Script]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation on the product, its limit, and the hand-written counterpart where there is one.
+
+    `uses_orders`: each needs an order that no other one had.
+    """
+
+    name: str
+    product: Callable[[Shop], Script]
+    limit: Limit
+    baseline: BaselineScript | None = None
+    uses_orders: bool = False
+
+
+def order(shop: Shop) -> Script:
+    yield from _order(shop, random.choice(shop.customers))
+
+
+def hot_order(shop: Shop) -> Script:
+    yield shop.post("/v1/orders", basket(shop.customers[0], external_id=uuid4().hex))
+
+
+def quote(shop: Shop) -> Script:
+    yield shop.post("/v1/quotes", basket(random.choice(shop.customers)))
+
+
+def redemption(shop: Shop) -> Script:
+    body = {"member_id": random.choice(shop.members), "reward_id": random.choice(shop.rewards)}
+    yield shop.post("/v1/redemptions", body)
+
+
+def spend(shop: Shop) -> Script:
+    """Two requests: lock points, then take them."""
+    held = yield shop.post("/v1/holds", {"member_id": random.choice(shop.members), "points": 1})
+    yield shop.post(f"/v1/holds/{json.loads(held)['id']}/capture", {})
+
+
+def wallet(shop: Shop) -> Script:
+    yield shop.get(f"/v1/members/{random.choice(shop.members)}/wallets")
+
+
+def replay(shop: Shop) -> Script:
+    yield random.choice(shop.known)
+
+
+def enrolment(shop: Shop) -> Script:
+    yield shop.post("/v1/members", {"external_id": uuid4().hex, "referral_code": random.choice(shop.codes)})
+
+
+def give_back(shop: Shop) -> Script:
+    body = {"lines": [{"line": 1, "quantity": 1}]}
+    yield shop.post(f"/v1/orders/{shop.take_returnable()}/returns", body)
+
+
+def _order(shop: Shop, customer: str) -> Script:
+    reply = yield shop.post("/v1/orders", basket(customer, external_id=uuid4().hex))
+    shop.returnable.append(reply[7 : reply.index(b'"', 7)].decode())  # it begins {"id":"ord_…"
+
+
+def _baseline_order(member: int, *, external_id: str, key: bytes) -> bytes:
+    body = {**basket("", external_id=external_id), "member_id": member}
+    return http("POST", "/orders", key=baseline.KEY, body=json.dumps(body).encode(), idempotency_key=key)
+
+
+def baseline_order() -> Script:
+    external_id = uuid4().hex
+    yield _baseline_order(random.randint(1, MEMBERS), external_id=external_id, key=external_id.encode())
+
+
+def baseline_hot_order() -> Script:
+    external_id = uuid4().hex
+    yield _baseline_order(1, external_id=external_id, key=external_id.encode())
+
+
+def baseline_replay() -> Script:
+    """Each is an order the first time, and known from then on."""
+    number = random.randint(1, KNOWN_KEYS)
+    yield _baseline_order(number, external_id=f"known-{number}", key=b"known-%d" % number)
+
+
+def baseline_spend() -> Script:
+    body = json.dumps({"member_id": random.randint(1, MEMBERS), "points": 1}).encode()
+    held = yield http("POST", "/holds", key=baseline.KEY, body=body)
+    yield http("POST", f"/holds/{json.loads(held)['id']}/capture", key=baseline.KEY, body=b"")
+
+
+def baseline_wallet() -> Script:
+    yield http("GET", f"/members/{random.randint(1, MEMBERS)}/wallet", key=baseline.KEY)
+
+
+ORDER = Operation("order", order, limit.ORDER, baseline_order)
+QUOTE = Operation("quote", quote, limit.QUOTE)
+OPERATIONS = (
+    ORDER,
+    Operation("order, one member", hot_order, limit.HOT_ORDER, baseline_hot_order),
+    QUOTE,
+    Operation("redemption", redemption, limit.REDEMPTION),
+    Operation("spend with hold", spend, limit.SPEND, baseline_spend),
+    Operation("wallet", wallet, limit.WALLET, baseline_wallet),
+    Operation("replay", replay, limit.REPLAY, baseline_replay),
+    Operation("enrolment", enrolment, limit.ENROLMENT),
+    Operation("return", give_back, limit.RETURN, uses_orders=True),
+)
