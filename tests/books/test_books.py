@@ -16,7 +16,7 @@ from loyalty.core import clock, ids
 from loyalty.core.db import transaction
 from loyalty.programs import service as programs
 
-TOMORROW = timedelta(days=1, hours=2)
+GRACE = timedelta(minutes=90)
 
 
 async def advance(shop: Shop, to: str) -> None:
@@ -108,11 +108,14 @@ def test_months_always_continue_each_other(drawn: list[tuple[int, str, int]]) ->
     assert months[-1].closing == sum(points for month, _, points in moved if month <= rules._shift(first, 20))
 
 
-async def seal(shop: Shop, *, after: timedelta = TOMORROW) -> bool:
+async def seal(shop: Shop, *, days: int = 1) -> bool:
+    """Seal what is closed so many days from now, a while after midnight."""
     now = clock.now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    then = midnight + timedelta(days=days) + GRACE if days else now
     async with transaction(shop.sessions) as session:
         program = await programs.get(session, program_id=shop.program.id)
-        return await books.seal_next(session, program=program, now=program.now(now), real_now=now + after)
+        return await books.seal_next(session, program=program, now=program.now(now), real_now=then)
 
 
 async def proof(shop: Shop) -> Json:
@@ -131,10 +134,10 @@ async def tamper(shop: Shop, statement: str, **values: Any) -> None:
 
 async def test_a_closed_day_is_sealed_once_and_the_next_links_to_it(shop: Shop) -> None:
     await year(shop)
-    assert await seal(shop, after=timedelta(0)) is False
+    assert await seal(shop, days=0) is False
     assert await seal(shop) is True
     assert await seal(shop) is False
-    assert await seal(shop, after=2 * TOMORROW) is True
+    assert await seal(shop, days=2) is True
     one, two = (await shop.get("/v1/ledger/seals"))["data"]
     assert (two["since"], two["entries"]) == (one["until"], 0)
     assert one["entries"] == len(await all_entries(shop))
@@ -171,7 +174,7 @@ OWN = "id = (SELECT min(id::text)::uuid FROM entries WHERE program_id = :id AND 
 async def test_any_change_of_a_sealed_day_is_found_and_located(shop: Shop, statement: str) -> None:
     await year(shop)
     await seal(shop)
-    await seal(shop, after=2 * TOMORROW)
+    await seal(shop, days=2)
     before = (await shop.get("/v1/ledger/seals"))["data"]
     await tamper(shop, statement)
     found = await proof(shop)
@@ -191,7 +194,7 @@ async def test_an_entry_slipped_into_a_sealed_day_is_found(shop: Shop) -> None:
 async def test_a_seal_made_anew_breaks_the_one_after_it(shop: Shop) -> None:
     await year(shop)
     for days in (1, 2, 3):
-        await seal(shop, after=days * TOMORROW)
+        await seal(shop, days=days)
     seals = (await shop.get("/v1/ledger/seals"))["data"]
     async with transaction(shop.sessions) as session:
         forged = text("UPDATE ledger_seals SET digest = '\\x00' WHERE program_id = :id AND until = :until")

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from asyncpg import Connection, PostgresError
+from asyncpg import Connection, InterfaceError, PostgresError
 from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
@@ -174,7 +174,7 @@ async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any
         session.info[_DRIVER] = (session.sync_session.get_transaction(), raw)
     try:
         found: list[Any] = await raw.fetch(statement, *values)
-    except PostgresError as error:
+    except (PostgresError, InterfaceError) as error:
         raise DBAPIError(None, None, error, connection_invalidated=raw.is_closed()) from error
     return found
 
