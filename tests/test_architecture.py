@@ -149,7 +149,7 @@ def test_pydantic_and_litestar_stay_at_the_doors() -> None:
     def imports_web(node: ast.AST) -> bool:
         return bool(_imported(node) & {"litestar", "pydantic"})
 
-    allowed = re.compile(r"(core/(?!errors).*|cli/.*|app|local|\w+/(routes|guards|(\w+_)?schemas|express))\.py")
+    allowed = re.compile(r"(core/(?!errors).*|cli/.*|app|local|\w+/(routes|guards|(\w+_)?schemas|express|batches))\.py")
     assert {file for file in _files(_places(imports_web)) if not allowed.fullmatch(file)} == set()
 
 

@@ -129,6 +129,7 @@ def create_app(settings: Settings) -> Litestar:
             await engine.dispose()
 
     sessions, keyring = create_sessions(engine), Keyring(settings)
+    order_express = OrderExpress(sessions, keyring)
     application = Litestar(
         route_handlers=[*_ROUTES, live, ready, ReferenceRoutes, reference_files()],
         dependencies={
@@ -148,6 +149,7 @@ def create_app(settings: Settings) -> Litestar:
                 "sessions": sessions,
                 "snapshots": create_snapshots(engine),
                 "keyring": keyring,
+                "order_express": order_express,
                 "passwords": passwords,
                 "schema": migrate.head(),
             }
@@ -157,7 +159,7 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=_openapi(),
         logging_config=None,
     )
-    application.asgi_handler = Express(application.asgi_handler, {"/v1/orders": OrderExpress(sessions, keyring)})
+    application.asgi_handler = Express(application.asgi_handler, {"/v1/orders": order_express})
     return application
 
 

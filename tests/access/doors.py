@@ -254,6 +254,7 @@ BODIES: Final[dict[str, Callable[[World], Any]]] = {
     "create_my_redemption": lambda world: {"reward_id": world.reward["id"]},
     "create_my_redemption_cancellation": lambda _: {},
     "create_order": lambda world: world.shop.order_body(customer_id=world.member["customer_id"]),
+    "create_orders": lambda world: {"orders": [world.shop.order_body(customer_id=world.member["customer_id"])]},
     "create_order_cancellation": lambda _: {"reason": "changed my mind"},
     "create_order_claim": lambda world: {"member_id": world.member["id"]},
     "create_order_delivery": lambda _: {},

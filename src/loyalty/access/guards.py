@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access import service as access
 from loyalty.access.errors import CredentialsMissing, CrossSiteRequest
-from loyalty.access.rules import MAX_CREDENTIAL_LENGTH, Scope
+from loyalty.access.rules import MAX_CREDENTIAL_LENGTH, Credential, Scope, read_credential
 from loyalty.access.rules import Caller as CallerFacts
 from loyalty.core import clock, idempotency
 from loyalty.core.signing import Keyring
@@ -50,6 +50,12 @@ async def _authenticate(request: Request[Any, Any, Any], session: AsyncSession) 
         raise CredentialsMissing
     keyring = cast(Keyring, request.app.state.keyring)
     return await access.authenticate(session, credential=credential, keyring=keyring, real_now=clock.now())
+
+
+def key_of(request: Request[Any, Any, Any]) -> Credential | None:
+    """Return the program's key that a request carries; None where it carries something else."""
+    _, _, rest = request.headers.get("authorization", "").partition(" ")
+    return read_credential(rest.strip())
 
 
 def check_same_site(request: Request[Any, Any, Any]) -> None:

@@ -35,6 +35,7 @@ from loyalty.points.rules import EntryKind, WalletKey
 from loyalty.programs.rules import Program
 from loyalty.referrals import rewarding
 
+OPERATION: Final = "create_order"
 _FAULTS: Final = (CurrencyNotAccepted, PlacedOutOfTime)
 
 

@@ -1,15 +1,18 @@
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from loyalty.access.guards import Call, Caller, Now
+from loyalty.access.guards import Call, Caller, Now, fingerprints, key_of
 from loyalty.access.rules import Scope
 from loyalty.checkout import claims, couponing, quoting
 from loyalty.checkout import service as checkout
+from loyalty.checkout.batches import Batch, OrderBatchOut
+from loyalty.checkout.placing import OPERATION
 from loyalty.checkout.quote_replies import QuoteOut, quote_out
 from loyalty.checkout.replies import (
     OrderOut,
@@ -24,6 +27,7 @@ from loyalty.checkout.schemas import (
     CouponCheckIn,
     CouponCheckOut,
     DeliveryIn,
+    OrderBatchIn,
     OrderClaimIn,
     OrderIn,
     PaymentIn,
@@ -31,8 +35,9 @@ from loyalty.checkout.schemas import (
     coupon_check_out,
 )
 from loyalty.core import ids
+from loyalty.core.db import release
 from loyalty.core.paging import DEFAULT_LIMIT, Cursor, Limit
-from loyalty.core.problems import problems
+from loyalty.core.problems import problems, request_id_of
 from loyalty.core.web import EXPAND, DryRun, Session, conclude
 from loyalty.members.errors import CustomerNotFound
 from loyalty.members.routes import expand_members
@@ -47,7 +52,7 @@ class OrderRoutes(Controller):
     path = "/v1/orders"
     tags = ("Orders",)
 
-    @post("/", operation_id="create_order", scope=Scope.ORDERS_WRITE, responses=problems(403, 404, 409, 422, 503))
+    @post("/", operation_id=OPERATION, scope=Scope.ORDERS_WRITE, responses=problems(403, 404, 409, 422, 503))
     async def place(
         self,
         data: JSONBody[OrderIn],
@@ -67,6 +72,48 @@ class OrderRoutes(Controller):
         )
         view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, placed_out(view), done, dry_run=dry_run)
+
+    @post(
+        "/batch",
+        operation_id="create_orders",
+        scope=Scope.ORDERS_WRITE,
+        responses=problems(403, 503),
+        status_code=200,
+    )
+    async def place_many(
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[OrderBatchIn],
+        caller: Caller,
+        call: Call,
+        session: Session,
+        state: State,
+    ) -> OrderBatchOut:
+        """Record up to a hundred orders; each is placed or refused by itself, as if it had come alone.
+
+        The key stands for one of each order. With the same key again those placed are told as they were, and those
+        refused are decided afresh.
+        """
+        await release(session)
+        contents = msgspec.json.decode(await request.body())["orders"]
+        calls = [
+            replace(
+                call,
+                operation=OPERATION,
+                key=f"{call.key}/{number}",
+                fingerprints=fingerprints(state.keyring, path=self.path, content=content),
+            )
+            for number, content in enumerate(contents)
+        ]
+        batch = Batch(
+            express=state.order_express,
+            sessions=state.sessions,
+            keyring=state.keyring,
+            caller=caller,
+            credential=key_of(request),
+            request_id=request_id_of(request),
+        )
+        return await batch.place([(own, order.basket()) for own, order in zip(calls, data.orders, strict=True)])
 
     @post(
         "/{order_id:str}/payments",

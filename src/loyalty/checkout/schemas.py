@@ -88,6 +88,12 @@ class OrderIn(_BasketIn):
         )
 
 
+class OrderBatchIn(Body):
+    """Up to a hundred orders, each placed or refused by itself."""
+
+    orders: Annotated[list[OrderIn], Field(min_length=1, max_length=100)]
+
+
 def _basket(body: _BasketIn, *, external_id: str, paid: bool) -> Basket:
     return Basket(
         external_id=external_id,

@@ -1,6 +1,7 @@
 """Every refusal as RFC 9457 problem details: what was refused, its stable code, and each fault with its pointer."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -114,16 +115,27 @@ def _describe(status: int) -> str:
     }[status]
 
 
-def refusal(request: Request[Any, Any, Any], error: LoyaltyError) -> Response[bytes]:
-    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+def problem_of(error: LoyaltyError, *, request_id: str) -> Problem:
+    """Tell a refusal as problem details."""
     facts = {field.name: getattr(error, field.name) for field in fields(error) if field.name != "errors"}
-    faults = error.errors if isinstance(error, ValidationFailed) else []
+    return _problem(
+        request_id,
+        status=next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500),
+        code=error.code,
+        title=str(error),
+        data=facts,
+        faults=error.errors if isinstance(error, ValidationFailed) else [],
+    )
+
+
+def refusal(request: Request[Any, Any, Any], error: LoyaltyError) -> Response[bytes]:
+    problem = problem_of(error, request_id=request_id_of(request))
     headers = {}
-    if status == 401:  # noqa: PLR2004 -- the number says more than a name would
+    if problem.status == 401:  # noqa: PLR2004 -- the number says more than a name would
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-    return _reply(request, status=status, code=error.code, title=str(error), data=facts, faults=faults, headers=headers)
+    return _reply(request, problem, headers=headers)
 
 
 def http_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -134,7 +146,8 @@ def http_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Respo
         return unexpected(request, error)
     code = _HTTP_CODES.get(status, "malformed_request")
     title = _HTTP_TITLES.get(status, _HTTP_TITLES[400])
-    return _reply(request, status=status, code=code, title=title, headers=error.headers or {})
+    problem = _problem(request_id_of(request), status=status, code=code, title=title)
+    return _reply(request, problem, headers=error.headers or {})
 
 
 def database_refusal(request: Request[Any, Any, Any], error: DBAPIError) -> Response[bytes]:
@@ -186,33 +199,33 @@ EXCEPTION_HANDLERS: Final[dict[int | type[Exception], Any]] = {
 }
 
 
-def _reply(
-    request: Request[Any, Any, Any],
+def _problem(
+    request_id: str,
     *,
     status: int,
     code: str,
     title: str,
     data: dict[str, Any] | None = None,
-    faults: list[Fault] | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response[bytes]:
-    request_id = request_id_of(request)
-    if request.scope["state"].get("request_id_header"):
-        headers = {**(headers or {}), "Request-Id": request_id}
-    problem = Problem(
+    faults: Sequence[Fault] = (),
+) -> Problem:
+    return Problem(
         type=f"urn:loyalty:problem:{code}",
         title=title,
         status=status,
         code=code,
         request_id=request_id,
         data=data or {},
-        errors=[ProblemFault(fault.pointer, fault.code, fault.detail) for fault in faults or []],
+        errors=[ProblemFault(fault.pointer, fault.code, fault.detail) for fault in faults],
     )
+
+
+def _reply(request: Request[Any, Any, Any], problem: Problem, *, headers: Mapping[str, str]) -> Response[bytes]:
+    own = {"Request-Id": problem.request_id} if request.scope["state"].get("request_id_header") else {}
     return Response(
         msgspec.json.encode(problem),
-        status_code=status,
+        status_code=problem.status,
         media_type="application/problem+json",
-        headers={"Cache-Control": "no-store", **(headers or {})},
+        headers={"Cache-Control": "no-store", **headers, **own},
     )
 
 
