@@ -28,6 +28,7 @@ _HUGE = 2**62
 Snapshot = Callable[[int | None], None]
 """Called at both ends of a window with the process of the clients; None: this one."""
 _FAILED = re.compile(rb"failed transactions: (\d+)")
+_CONNECT_SECONDS = 60
 _MORE_SECONDS = (0.25, 1.5, 4.0)
 
 TABLES = f"""
@@ -150,8 +151,10 @@ class _Pgbench:
     async def _connected(self, process: Process) -> None:
         """Wait until all clients are: connecting costs more than many statements, so the window begins after it."""
         seen = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'"
-        while process.returncode is None and await self.database.admin.fetchval(seen) < self.clients:  # noqa: ASYNC110 -- nobody tells
-            await asyncio.sleep(0.02)
+        admin = self.database.admin
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            while process.returncode is None and await admin.fetchval(seen) < self.clients:  # noqa: ASYNC110 -- nobody tells
+                await asyncio.sleep(0.02)
 
 
 def _taken(folder: Path, began: float, ended: float) -> list[float]:
