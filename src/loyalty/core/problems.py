@@ -53,8 +53,11 @@ _HTTP_TITLES: Final = {
     413: "The request body is too large.",
     415: "Send the body as application/json.",
 }
-_BUSY: Final = {"55P03", "57014", "53100", "53200", "53300", "57P01", "57P02", "57P03", "40001", "40P01"}
-"""After these SQLSTATEs the same request may well succeed: time-outs, no room or slots, shutdown, serialisation."""
+_BUSY: Final = {
+    "55P03", "57014", "53100", "53200", "53300", "57P01", "57P02", "57P03", "40001", "40P01",
+    "08000", "08001", "08003", "08004", "08006",
+}  # fmt: skip
+"""After these SQLSTATEs the same request may well succeed: time-outs, no room, no connection, serialisation."""
 _NOT_A_CHARACTER: Final = "22021"
 _UNIQUE_VIOLATION: Final = "23505"
 _RETRY_AFTER_SECONDS: Final = 1
