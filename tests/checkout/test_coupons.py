@@ -104,7 +104,7 @@ async def test_two_coupons_take_off_one_after_the_other(shop: Shop) -> None:
         ("amount_off", {"amount": {"amount": 600, "currency": "JPY"}}, "coupon_does_not_fit"),
         ("amount_off", {"amount": euros(600), "minimum": euros(6_002)}, "coupon_below_minimum"),
         ("free_product", {"sku": "sock"}, "coupon_does_not_fit"),
-        ("gift_card", {"amount": euros(600)}, "coupon_does_not_fit"),
+        ("gift_card", {"amount": {"amount": 600, "currency": "JPY"}}, "coupon_does_not_fit"),
     ],
 )
 async def test_a_coupon_that_does_not_fit_is_refused_and_stays_good(
@@ -207,3 +207,43 @@ async def test_a_perk_takes_off_nothing_is_used_with_the_order_and_good_again_on
     assert (await shop.post("/v1/coupon-checks", check, expect=200))["status"] == "used"
     assert (await shop.post(f"/v1/orders/{order['id']}/returns", {}))["refund"]["coupons"] == [code]
     assert (await shop.post("/v1/coupon-checks", check, expect=200))["status"] == "valid"
+
+
+async def test_a_gift_card_pays_for_what_other_coupons_leave_and_changes_no_price(shop: Shop) -> None:
+    member = await buyer_with_points(shop)
+    card = await coupon_of(shop, member, "gift_card", {"amount": euros(2_000)})
+    half = await coupon_of(shop, member, "percent_off", {"percent": 50})
+    asked = {"currency": "EUR", "customer_id": member["customer_id"], "lines": LINES, "coupons": [card, half]}
+    quote = await shop.post("/v1/quotes", asked)
+    assert (quote["total"], quote["left_to_pay"], quote["offer"]) == (euros(3_501), euros(1_501), None)
+    order = await shop.post("/v1/orders", body_of(shop, member, card, half, quote_id=quote["id"]))
+    told = [(own["coupon_code"], own["effect"], own["value"]["amount"]) for own in order["discounts"]]
+    assert told == [(half, "price_reduction", 3_000), (card, "tender", 2_000)]
+    assert (order["total"], order["points_earned"]) == (euros(3_501), 30)
+    assert sum(own["amount"] for own in order["discounts"][1]["line_values"]) == 2_000
+
+
+async def test_money_goes_back_before_a_gift_card_which_is_good_again_once_all_went_back(shop: Shop) -> None:
+    member = await buyer_with_points(shop)
+    card = await coupon_of(shop, member, "gift_card", {"amount": euros(5_000)})
+    order = await shop.post("/v1/orders", body_of(shop, member, card))
+    path = f"/v1/orders/{order['id']}/returns"
+    refunds = [
+        (await shop.post(path, {"lines": [{"line": 2, "quantity": 1}]}))["refund"],
+        (await shop.post(path, {"lines": [{"line": 3, "quantity": 1}]}))["refund"],
+        (await shop.post(path, {}))["refund"],
+    ]
+    assert [(own["money"]["amount"], own["coupons"]) for own in refunds] == [(1_501, []), (0, []), (0, [card])]
+    check = {"code": card, "member_id": member["id"]}
+    assert (await shop.post("/v1/coupon-checks", check, expect=200))["status"] == "valid"
+    await shop.books_hold()
+
+
+async def test_two_gift_cards_pay_no_more_than_there_is_and_none_beside_points(shop: Shop) -> None:
+    member = await buyer_with_points(shop)
+    cards = [await coupon_of(shop, member, "gift_card", {"amount": euros(5_000)}) for _ in range(2)]
+    order = await shop.post("/v1/orders", body_of(shop, member, *cards))
+    assert [own["value"]["amount"] for own in order["discounts"]] == [5_000, 1_501]
+    third = await coupon_of(shop, member, "gift_card", {"amount": euros(500)})
+    body = body_of(shop, member, third, pay_points=10)
+    await shop.refuses("POST", "/v1/orders", body, status=409, code="points_beside_gift_card")

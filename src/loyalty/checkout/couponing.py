@@ -17,7 +17,7 @@ from loyalty.programs.rules import Program
 from loyalty.rewards import coupons
 from loyalty.rewards import models as reward_models
 from loyalty.rewards import service as rewards
-from loyalty.rewards.discounts import Discount, parts_off, take_off
+from loyalty.rewards.discounts import Discount, Effect, effect_of, parts_off, take_off
 from loyalty.rewards.errors import (
     CouponBelowMinimum,
     CouponDoesNotFit,
@@ -72,17 +72,24 @@ async def apply(
 ) -> tuple[NewOrder, list[Discount]]:
     """Take off an order what its coupons are worth, one after the other; nothing is used yet.
 
+    Gift cards come last, and pay for what the others have left.
+
     Raises CouponNotFound, CouponNotForThisMember, CouponUsed, CouponVoided, CouponExpired, CouponDoesNotFit,
     CouponBelowMinimum.
     """
+    found = [await coupons.find(session, program_id=program.id, code=code) for code in codes]
+    found.sort(key=lambda own: own[1].kind == RewardKind.GIFT_CARD)
     made = []
-    for code in codes:
-        coupon, reward = await coupons.find(session, program_id=program.id, code=code)
+    unpaid = order.lines
+    for coupon, reward in found:
         coupons.check_owner(coupon, member_id=order.customer_id)
         coupons.check_good(coupon, now=now)
-        parts = parts_off(RewardKind(reward.kind), reward.value, currency=order.currency, lines=order.lines)
-        order = replace(order, lines=tuple(take_off(order.lines, parts)))
-        made.append(Discount(coupon.id, reward.id, coupon.written, parts))
+        effect = effect_of(RewardKind(reward.kind))
+        parts = parts_off(RewardKind(reward.kind), reward.value, currency=order.currency, lines=unpaid)
+        unpaid = tuple(take_off(unpaid, parts))
+        if effect is not Effect.TENDER:
+            order = replace(order, lines=unpaid)
+        made.append(Discount(coupon.id, reward.id, coupon.written, parts, effect))
     return order, made
 
 

@@ -1,5 +1,7 @@
 """What points pay for an order, as its storefront asks."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.checkout.rules import Basket
@@ -9,19 +11,24 @@ from loyalty.orders.rules import NewOrder
 from loyalty.points import service as points
 from loyalty.points.errors import CaptureExceedsHold, HoldNotFound
 from loyalty.programs.rules import Program
+from loyalty.rewards.discounts import Discount, paid_by_gift_card
 from loyalty.tenders import rules as tenders
-from loyalty.tenders.errors import PointsNeedAMember
+from loyalty.tenders.errors import PointsBesideGiftCard, PointsNeedAMember
 from loyalty.tenders.rules import Tender
 
 
-async def tender(session: AsyncSession, *, program: Program, order: NewOrder, basket: Basket) -> Tender | None:
+async def tender(
+    session: AsyncSession, *, program: Program, order: NewOrder, basket: Basket, discounts: Sequence[Discount]
+) -> Tender | None:
     """Return what points pay for an order, if any are to.
 
-    Raises PointsNeedAMember, MemberMayNotBurn, HoldNotFound, CaptureExceedsHold, PointsDoNotPay, PointsBelowFloor,
-    PointsAboveCeiling.
+    Raises PointsBesideGiftCard, PointsNeedAMember, MemberMayNotBurn, HoldNotFound, CaptureExceedsHold, PointsDoNotPay,
+    PointsBelowFloor, PointsAboveCeiling.
     """
     if basket.pay_points is None and basket.hold_id is None:
         return None
+    if paid_by_gift_card(discounts):
+        raise PointsBesideGiftCard
     buyer = None
     if order.customer_id is not None:
         buyer = await members.find_standing(session, program_id=program.id, customer_id=order.customer_id)

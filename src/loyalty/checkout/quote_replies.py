@@ -69,7 +69,7 @@ def quote_out(view: View, *, unit: str) -> QuoteOut:
         customer_id=ids.public("cus", order.customer_id) if order.customer_id else None,
         valid_until=rfc3339(view.quote.valid_until),
         total=MoneyOut(order.total_minor, currency),
-        left_to_pay=MoneyOut(left_to_pay(order.lines), currency),
+        left_to_pay=MoneyOut(left_to_pay(order.lines, view.discounts), currency),
         lines=[line_out(line, currency) for line in order.lines],
         discounts=[discount_out(own, currency) for own in view.discounts],
         paid_with_points=None

@@ -27,7 +27,7 @@ from loyalty.programs.rules import Program
 from loyalty.quotes import models as quote_models
 from loyalty.quotes import service as quotes
 from loyalty.quotes.rules import Figures
-from loyalty.rewards.discounts import Discount
+from loyalty.rewards.discounts import Discount, paid_by_gift_card
 from loyalty.tenders import rules as tender_rules
 from loyalty.tenders.rules import Offer, Tender
 
@@ -61,7 +61,7 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
     order = rules.new_order(basket, order_id=ids.new(), customer_id=customer_id, email_digest=None, now=now)
     spendable = await _spendable(session, program=program, customer_id=customer_id, now=now)
     order, discounts = await couponing.apply(session, program=program, order=order, codes=basket.coupons, now=now)
-    tender = await paying.tender(session, program=program, order=order, basket=basket)
+    tender = await paying.tender(session, program=program, order=order, basket=basket, discounts=discounts)
     if basket.hold_id is not None:
         hold = await points.get_hold(session, program_id=program.id, hold_id=basket.hold_id)
         if hold.ended_by is not None or hold.expires_at <= now:
@@ -82,7 +82,7 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
         now=now,
     )
     offer = None
-    if spendable is not None:
+    if spendable is not None and not paid_by_gift_card(discounts):
         offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=order.lines, spendable=spendable)
     begins_at, ends_at = _dates(program, now=now)
     return View(recorded, order, counted, spendable, offer, tender, discounts, begins_at, ends_at)
@@ -142,6 +142,6 @@ def _dates(program: Program, *, now: datetime) -> tuple[datetime | None, datetim
     return begins_at, dates.expires_at
 
 
-def left_to_pay(lines: Sequence[Line]) -> int:
-    """Return what of lines is not paid with points, in minor units."""
-    return sum(line.total_minor - line.points_minor for line in lines)
+def left_to_pay(lines: Sequence[Line], discounts: Sequence[Discount]) -> int:
+    """Return what of lines is paid neither with points nor by gift cards, in minor units."""
+    return sum(line.total_minor - line.points_minor for line in lines) - paid_by_gift_card(discounts)

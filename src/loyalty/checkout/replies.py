@@ -91,9 +91,10 @@ class PaidWithPointsOut(msgspec.Struct):
 
 
 class DiscountOut(msgspec.Struct):
-    """What a coupon takes off, and off each line, contained in the lines' discounts: its `effect` is price_reduction.
+    """What a coupon does for an order, and for each line, by its `effect`.
 
-    A perk, whose effect is perk, takes off nothing and is used with the order.
+    price_reduction: it is taken off, and contained in the lines' discounts. tender: a gift card pays so much of what is
+    left. perk: it takes off nothing, and is used with the order.
     """
 
     coupon_code: str
@@ -258,7 +259,7 @@ def discount_out(own: CouponDiscount | Discount, currency: str) -> DiscountOut:
     return DiscountOut(
         coupon_code=own.code,
         reward_id=ids.public("rew", own.reward_id),
-        effect="price_reduction" if any(own.line_minor) else "perk",
+        effect=own.effect,
         value=MoneyOut(sum(own.line_minor), currency),
         line_values=[MoneyOut(part, currency) for part in own.line_minor],
     )

@@ -70,9 +70,9 @@ async def place(
     """Record an order and all it causes, once per key and once per external id. The claim's resource is the order.
 
     Raises CurrencyNotAccepted, PlacedOutOfTime, CustomerNotFound, OrderDiffers; and where points pay for it
-    PointsDoNotPay, PointsNeedAMember, PointsBelowFloor, PointsAboveCeiling, MemberMayNotBurn, NotEnoughPoints,
-    HoldNotFound, HoldEnded, CaptureExceedsHold; with coupons what `couponing.apply` raises; and where it names a quote
-    QuoteNotFound, QuoteIsForOther, QuoteExpired, QuoteDiffers.
+    PointsBesideGiftCard, PointsDoNotPay, PointsNeedAMember, PointsBelowFloor, PointsAboveCeiling, MemberMayNotBurn,
+    NotEnoughPoints, HoldNotFound, HoldEnded, CaptureExceedsHold; with coupons what `couponing.apply` raises; and
+    where it names a quote QuoteNotFound, QuoteIsForOther, QuoteExpired, QuoteDiffers.
     """
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
@@ -90,7 +90,7 @@ async def place(
     order_rules.check_currency(order.currency, accepted=program.rules.currencies)
     order_rules.check_placed(order.placed_at, now=now, late_days=program.rules.late_order_days)
     order, discounts = await couponing.apply(session, program=program, order=order, codes=basket.coupons, now=now)
-    tender = await paying.tender(session, program=program, order=order, basket=basket)
+    tender = await paying.tender(session, program=program, order=order, basket=basket, discounts=discounts)
     if tender is not None:
         order = replace(order, lines=tuple(tender.on(order.lines)))
     if tender is not None or discounts:

@@ -201,7 +201,7 @@ def reversals_out(view: View) -> list[ReversalOut]:
 def refund_out(view: View) -> RefundOut:
     with_points = view.refund.value_minor if view.refund else 0
     return RefundOut(
-        money=MoneyOut(view.made.total_minor - with_points, view.currency),
+        money=MoneyOut(view.made.total_minor - with_points - view.kept_minor, view.currency),
         points=view.refund.points if view.refund else 0,
         coupons=view.coupons,
     )

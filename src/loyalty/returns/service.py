@@ -30,6 +30,7 @@ from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
 from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.rewards import coupons
+from loyalty.rewards.discounts import Effect
 from loyalty.tenders import service as tenders
 from loyalty.tenders.models import OrderTender, TenderRefund
 
@@ -79,7 +80,7 @@ class Refund:
 
 @dataclass(frozen=True)
 class View:
-    """A return or an amendment with everything that it caused."""
+    """A return or an amendment with everything that it caused; `kept_minor` of its worth a gift card had paid."""
 
     made: order_models.OrderReturn
     currency: str
@@ -90,6 +91,7 @@ class View:
     entries: list[point_models.Entry]
     refund: TenderRefund | None
     coupons: list[str]
+    kept_minor: int
 
 
 async def take_back(
@@ -194,6 +196,9 @@ async def _views(
     changed = await recounting.changes(session, program_id=program_id, order_id=order_id)
     discounts = await coupons.discounts(session, program_id=program_id, order_id=order_id)
     refunds = await tenders.refunds(session, program_id=program_id, order_id=order_id)
+    kept = await _kept(
+        session, order, bought, gift_minor=sum(sum(own.line_minor) for own in discounts if own.effect == Effect.TENDER)
+    )
     views = []
     for made, lines in found:
         additions = [row for row in changed.additions if row.return_id == made.id]
@@ -216,9 +221,28 @@ async def _views(
                 ],
                 refunds.get(made.id),
                 [own.code for own in discounts if own.return_id == made.id],
+                kept.get(made.id, 0),
             )
         )
     return views
+
+
+async def _kept(
+    session: AsyncSession, order: order_models.Order, bought: Sequence[order_models.OrderLine], *, gift_minor: int
+) -> dict[UUID, int]:
+    """Return, by return, what of its worth is not for money to give back: money goes first, then what gift cards paid.
+
+    These are good again once everything went back.
+    """
+    if not gift_minor:
+        return {}
+    money = sum(line.total_minor for line in bought if line.amendment_id is None) - gift_minor
+    kept, gone = {}, 0
+    for made, _ in await orders.returns(session, program_id=order.program_id, order_id=order.id):
+        money += sum(line.total_minor for line in bought if line.amendment_id == made.id)
+        kept[made.id] = made.total_minor - (min(gone + made.total_minor, money) - min(gone, money))
+        gone += made.total_minor
+    return kept
 
 
 async def _growth(session: AsyncSession, *, program_id: UUID, buyer: UUID, made: NewReturn) -> Growth:

@@ -115,6 +115,7 @@ async def use_on(
             "reward_id": discount.reward_id,
             "code": discount.code,
             "line_minor": list(discount.line_minor),
+            "effect": str(discount.effect),
             "return_id": None,
         }
         for position, discount in enumerate(discounts, start=1)

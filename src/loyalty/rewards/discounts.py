@@ -1,7 +1,8 @@
 """What a coupon takes off an order: pure arithmetic on its lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -11,18 +12,36 @@ from loyalty.rewards.errors import CouponBelowMinimum, CouponDoesNotFit
 from loyalty.rewards.rules import RewardKind
 
 
+class Effect(StrEnum):
+    """What a coupon does for an order: it makes it cheaper, pays for a part of it, or goes along with it."""
+
+    PRICE_REDUCTION = "price_reduction"
+    TENDER = "tender"
+    PERK = "perk"
+
+
 @dataclass(frozen=True)
 class Discount:
-    """A coupon and what it takes off each line, in minor units."""
+    """A coupon and what it takes off each line, or pays of it, in minor units."""
 
     coupon_id: UUID
     reward_id: UUID
     code: str
     line_minor: tuple[int, ...]
+    effect: Effect = Effect.PRICE_REDUCTION
 
     @property
     def value_minor(self) -> int:
         return sum(self.line_minor)
+
+
+def effect_of(kind: RewardKind) -> Effect:
+    return {RewardKind.GIFT_CARD: Effect.TENDER, RewardKind.PERK: Effect.PERK}.get(kind, Effect.PRICE_REDUCTION)
+
+
+def paid_by_gift_card(discounts: Iterable[Discount]) -> int:
+    """Return what of an order gift cards pay, in minor units."""
+    return sum(own.value_minor for own in discounts if own.effect is Effect.TENDER)
 
 
 def take_off(lines: Sequence[Line], parts: Sequence[int]) -> list[Line]:
@@ -41,7 +60,8 @@ def take_off(lines: Sequence[Line], parts: Sequence[int]) -> list[Line]:
 def parts_off(kind: RewardKind, value: Mapping[str, Any], *, currency: str, lines: Sequence[Line]) -> tuple[int, ...]:
     """Return what a reward takes off each line; amounts spread over products by largest remainder.
 
-    A perk takes off nothing. A gift card's value is the shop's to charge, and so fits no order.
+    A perk takes off nothing. A gift card takes nothing off the price: it pays for so much of all lines, of which it is
+    shown what is not paid yet, and what is over is lost.
     Raises CouponDoesNotFit, CouponBelowMinimum.
     """
     products = [line.total_minor if line.kind is LineKind.PRODUCT else 0 for line in lines]
@@ -73,7 +93,10 @@ def _parts(
         case RewardKind.PERK:
             return [0] * len(lines)
         case RewardKind.GIFT_CARD:
-            raise CouponDoesNotFit
+            if value["amount"]["currency"] != currency:
+                raise CouponDoesNotFit
+            totals = [line.total_minor for line in lines]
+            return share(min(value["amount"]["amount"], sum(totals)), weights=totals)
 
 
 def _one_piece(sku: str, lines: Sequence[Line]) -> list[int]:

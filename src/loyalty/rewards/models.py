@@ -69,12 +69,16 @@ class CouponCode(Row):
 
 
 class CouponDiscount(Row):
-    """What a coupon took off the lines of an order; `return_id` names the return that made it good again."""
+    """What a coupon took off the lines of an order, or paid of them.
+
+    `return_id` names the return that made it good again.
+    """
 
     __tablename__ = "coupon_discounts"
     __table_args__ = (
         ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
         ForeignKeyConstraint(["program_id", "coupon_id"], ["coupons.program_id", "coupons.id"]),
+        CheckConstraint("effect IN ('price_reduction', 'tender', 'perk')", name="effect_known"),
         Index("ix_coupon_discounts_coupon", "program_id", "coupon_id"),
     )
 
@@ -85,6 +89,7 @@ class CouponDiscount(Row):
     reward_id: Mapped[UUID]
     code: Mapped[str]
     line_minor: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    effect: Mapped[str] = mapped_column(server_default="price_reduction")
     return_id: Mapped[UUID | None]
 
 

@@ -23,3 +23,7 @@ class PointsAboveCeiling(Conflict):
     """So many points are worth more than may be paid with points for this order."""
 
     most: int
+
+
+class PointsBesideGiftCard(Conflict):
+    """Points and a gift card do not pay for one order together."""
