@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from asyncpg import Connection, InterfaceError, PostgresError
+from asyncpg import Connection, InterfaceError, InternalClientError, PostgresConnectionError, PostgresError
 from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
@@ -174,8 +174,11 @@ async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any
         session.info[_DRIVER] = (session.sync_session.get_transaction(), raw)
     try:
         found: list[Any] = await raw.fetch(statement, *values)
-    except (PostgresError, InterfaceError) as error:
-        raise DBAPIError(None, None, error, connection_invalidated=raw.is_closed()) from error
+    except (PostgresError, InterfaceError, InternalClientError) as error:
+        lost = raw.is_closed() or isinstance(error, (PostgresConnectionError, InternalClientError))
+        if lost:
+            await (await session.connection()).invalidate()
+        raise DBAPIError(None, None, error, connection_invalidated=lost) from error
     return found
 
 
