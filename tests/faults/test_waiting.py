@@ -121,7 +121,8 @@ async def test_a_duplicate_does_the_work_of_a_first_call_that_gave_up(
             first = asyncio.create_task(impatient.send("POST", deed.path, deed.body, key="once"))
             await until(lambda: _waiting(shop, 1))
             duplicates = [asyncio.create_task(shop.send("POST", deed.path, deed.body, key="once")) for _ in range(4)]
-            assert (await first).status_code == 503
+            # Once the group of the first has given up, a duplicate may have the key while it asks alone.
+            assert (await first).status_code in {409, 503}
         replies = await asyncio.gather(*duplicates)
     assert outcomes(replies) == {(201, ""): 4}
     assert Counter(reply.headers.get("idempotency-replayed") for reply in replies) == {None: 1, "true": 3}

@@ -16,7 +16,7 @@ from loyalty.access import service as access
 from loyalty.access.guards import fingerprints
 from loyalty.access.rules import Credential, Scope, read_credential
 from loyalty.core import clock, idempotency
-from loyalty.core.db import Sessions, transaction
+from loyalty.core.db import Sessions, hurry, transaction
 from loyalty.core.errors import Invalid
 from loyalty.core.express import Address, Parcel, Reply
 from loyalty.core.grouping import Groups
@@ -28,6 +28,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _log: Final = logging.getLogger("loyalty.express")
+_PATIENCE_MS: Final = 250
+"""So long a group waits for a lock: one whose wallet somebody holds for long should keep nobody else waiting."""
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError, ValidationError, Invalid)
 
 
@@ -98,6 +100,7 @@ class Together(ABC, Generic[T, R]):
         real_now = clock.now()
         try:
             async with transaction(self._sessions) as session:
+                await hurry(session, lock_timeout_ms=_PATIENCE_MS)
                 credentials = {own.credential for own in wanted}
                 program = await access.authenticate_all(
                     session, credentials=credentials, scope=self.scope, real_now=real_now

@@ -7,6 +7,7 @@ from loyalty.checkout.replies import (
     OrderEntryOut,
     OrderOut,
     line_out,
+    rule_id_out,
     trace_out,
 )
 from loyalty.core import ids
@@ -51,7 +52,7 @@ def placed_order_out(placed: Placed) -> OrderOut:
 
 def _award_out(award: Award, currency: str) -> AwardOut:
     return AwardOut(
-        rule_id=ids.public("rul", award.rule.rule_id),
+        rule_id=rule_id_out(award.rule.rule_id),
         rule_version=award.rule.version,
         base=MoneyOut(award.base_minor, currency),
         points=award.points,

@@ -20,6 +20,7 @@ from loyalty.members.errors import CustomerNotFound
 from loyalty.members.rules import IdentifierKind
 from loyalty.orders import rules as order_rules
 from loyalty.orders.rules import Line, NewOrder
+from loyalty.points import balances
 from loyalty.points import service as points
 from loyalty.points.errors import HoldEnded, NotEnoughPoints
 from loyalty.programs.policies import idle_until
@@ -129,7 +130,7 @@ async def _spendable(session: AsyncSession, *, program: Program, customer_id: UU
         buyer = await members.find_standing(session, program_id=program.id, customer_id=customer_id)
     if buyer is None or not buyer.may_burn:
         return None
-    views = await points.wallets(session, program=program, member_id=buyer.id, now=now)
+    views = await balances.wallets(session, program=program, member_id=buyer.id, now=now)
     return next((view.wallet.spendable for view in views if view.wallet.key.unit == program.rules.unit), 0)
 
 

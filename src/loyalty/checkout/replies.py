@@ -1,6 +1,7 @@
 """An order as the API shows it: as it stands, and as it was when it was placed, paid or delivered."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -290,9 +291,15 @@ def line_out(line: OrderLine | Line, currency: str) -> LineOut:
     )
 
 
+@lru_cache(maxsize=10_000)
+def rule_id_out(rule_id: UUID) -> str:
+    """Write the id of a rule, of which a program has a few that every order names."""
+    return ids.public("rul", rule_id)
+
+
 def _award_out(award: OrderAward, currency: str) -> AwardOut:
     return AwardOut(
-        rule_id=ids.public("rul", award.rule_id),
+        rule_id=rule_id_out(award.rule_id),
         rule_version=award.rule_version,
         base=MoneyOut(award.base_minor, currency),
         points=award.points,
@@ -303,7 +310,7 @@ def _award_out(award: OrderAward, currency: str) -> AwardOut:
 
 def trace_out(own: Verdict, currency: str) -> TraceOut:
     return TraceOut(
-        rule_id=ids.public("rul", own.rule.rule_id),
+        rule_id=rule_id_out(own.rule.rule_id),
         rule_version=own.rule.version,
         kind=kind_of(own.rule.terms.gives),
         outcome=own.outcome,

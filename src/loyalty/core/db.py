@@ -107,6 +107,11 @@ async def release(session: AsyncSession) -> None:
     await session.rollback()
 
 
+async def hurry(session: AsyncSession, *, lock_timeout_ms: int) -> None:
+    """Let this transaction wait no longer than this for any lock."""
+    await session.execute(_HURRY, {"value": str(lock_timeout_ms)})
+
+
 async def driver(session: AsyncSession) -> Connection:
     """Return asyncpg's own connection inside this session's transaction, for COPY and other bulk work.
 
@@ -132,7 +137,7 @@ def sqlstate_of(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
 
 
-COPY_FROM_ROWS = 200
+COPY_FROM_ROWS = 50
 """Above this many rows COPY is cheaper than prepared single-row inserts."""
 
 
@@ -205,6 +210,7 @@ async def _has_begun(session: AsyncSession) -> bool:
 
 _DRIVER: Final = "driver_in_transaction"
 _NOTHING: Final = text("SELECT")
+_HURRY: Final = text("SELECT set_config('lock_timeout', :value, true)")
 _SENT_AS_TEXT: Final = ("JSONB", "[]", "CHAR")
 
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
+from asyncpg.pgproto import pgproto
+from uuid_utils import uuid7
 
 CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PUBLIC_LENGTH: Final = 26
@@ -17,7 +18,13 @@ _VALUE: Final = {symbol: value for value, symbol in enumerate(_LOWER)}
 
 def new() -> UUID:
     """Make an id whose order is that of creation within one process."""
-    return uuid7()
+    return _made(uuid7().bytes)
+
+
+def _made(value: bytes) -> UUID:
+    """Make an id as the driver's own kind of UUID, which it sends and compares many times faster."""
+    made: UUID = pgproto.UUID(value)
+    return made
 
 
 def floor(instant: datetime) -> UUID:
@@ -46,7 +53,7 @@ def decode(text: str) -> UUID | None:
         if value is None:
             return None
         number = number << 5 | value
-    return UUID(int=number)
+    return _made(number.to_bytes(16))
 
 
 def public(prefix: str, value: UUID) -> str:

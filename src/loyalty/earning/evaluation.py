@@ -1,9 +1,8 @@
 """What rules give for an order or an activity, and why not: every rule gets a verdict."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from loyalty.core.money import MAX_INTEGER, share
@@ -43,8 +42,7 @@ class Outcome(StrEnum):
     OUTRANKED = "outranked"
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one rule says: the base and pieces of its lines, its points before limits (`counted`) and after.
 
     `capped_by` names the limit that bound: per_order, per_member or budget.
@@ -230,7 +228,7 @@ def _rank(rule: RuleVersion) -> tuple[int, UUID]:
 
 
 def _dropped(verdict: Verdict, outcome: Outcome) -> Verdict:
-    return replace(verdict, outcome=outcome, points=0, capped_by=None, line_points=())
+    return verdict._replace(outcome=outcome, points=0, capped_by=None, line_points=())
 
 
 def _points_by_line(verdicts: Iterable[Verdict], lines: int) -> dict[str, list[int]]:

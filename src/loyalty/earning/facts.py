@@ -33,8 +33,8 @@ class Moment:
         """Tell whether a rule asks for attributes that the member has not."""
         if self.barred is not None:
             return rule.rule_id in self.barred
-        asked = rule.terms.conditions.attributes.items()
-        return any(self.attributes.get(name) not in values for name, values in asked)
+        asked = rule.terms.conditions.attributes
+        return bool(asked) and any(self.attributes.get(name) not in values for name, values in asked.items())
 
 
 class Bought(Protocol):

@@ -1,3 +1,4 @@
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +28,24 @@ class RuleSet:
     number: int
     versions: list[RuleVersion]
 
+    @cached_property
+    def _turns(self) -> list[datetime]:
+        """The instants at which a version begins or ends; between two of them the same rules are in force."""
+        begins = {own.active_from for own in self.versions}
+        return sorted(begins | {own.active_until for own in self.versions if own.active_until is not None})
+
+    @cached_property
+    def _found(self) -> dict[tuple[int, str | None], list[RuleVersion]]:
+        return {}
+
     def at(self, instant: datetime, *, activity: str | None = None) -> list[RuleVersion]:
         """Return the rules in force at an instant: those for orders, or for an activity."""
-        return [rule for rule in in_force(self.versions, at=instant) if rule.terms.activity == activity]
+        asked = (bisect_right(self._turns, instant), activity)
+        found = self._found.get(asked)
+        if found is None:
+            found = [rule for rule in in_force(self.versions, at=instant) if rule.terms.activity == activity]
+            self._found[asked] = found
+        return found
 
 
 @dataclass(frozen=True)

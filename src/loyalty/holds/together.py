@@ -84,7 +84,7 @@ async def _make(session: AsyncSession, holds: Mapping[UUID, NewHold], *, program
         for hold_id, own in holds.items()
         if (standing := standings.get(own.member_id)) is not None and standing.may_burn
     }
-    book = await points.open_existing(session, program=program, keys=set(keys.values()), now=now)
+    book = await points.open_settled(session, program=program, keys=set(keys.values()), now=now)
     keys = {hold_id: key for hold_id, key in keys.items() if key in book.wallets}
     wanted: Counter[WalletKey] = Counter()
     for hold_id, key in keys.items():
@@ -110,12 +110,12 @@ async def _capture(
     keys = {WalletKey(program.id, row.member_id, row.unit) for row in rows.values()}
     if not keys:
         return set()
-    book = await points.open_book(session, program=program, keys=keys, now=now)
-    live = await points.live_holds(session, book, hold_ids=rows)
+    book = await points.open_settled(session, program=program, keys=keys, now=now)
+    live = await points.live_holds(session, book, hold_ids=rows) if book.wallets else {}
     made = set()
     for hold_id, hold in live.items():
         wanted = captures[hold_id].points or hold.points
-        if wanted <= hold.points:
+        if wanted <= hold.points and hold.wallet in book.wallets:
             book.capture(hold, points=wanted, source=hold_source(hold_id))
             made.add(hold_id)
     await points.post(session, book)

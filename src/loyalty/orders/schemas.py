@@ -39,11 +39,11 @@ class LineIn(Body):
 def line_faults(order: Mapping[str, Any], *, field: str = "lines") -> Iterator[FieldFault]:
     """Yield what is wrong between an order as sent and its lines: other currencies, or a total past every bound."""
     lines, own = order.get(field), str(order.get("currency"))
-    known = [line if isinstance(line, Mapping) else {} for line in lines] if isinstance(lines, list) else []
+    known = [line if isinstance(line, dict) else {} for line in lines] if isinstance(lines, list) else []
     for index, line in enumerate(known):
         for name in ("total", "discount", "tax"):
             money = line.get(name)
-            currency = str(money.get("currency")) if isinstance(money, Mapping) else None
+            currency = str(money.get("currency")) if isinstance(money, dict) else None
             if currency != own and {currency, own} <= CURRENCIES:
                 yield (field, index, name, "currency"), "currency", "A line's currency should be the order's"
         tax, total = _amount(line, "tax"), _amount(line, "total")
@@ -56,5 +56,5 @@ def line_faults(order: Mapping[str, Any], *, field: str = "lines") -> Iterator[F
 
 def _amount(line: Mapping[str, Any], name: str) -> int | None:
     money = line.get(name)
-    amount = money.get("amount") if isinstance(money, Mapping) else None
+    amount = money.get("amount") if isinstance(money, dict) else None
     return amount if isinstance(amount, int) else None

@@ -13,9 +13,9 @@ from loyalty.access.rules import Scope
 from loyalty.core import ids
 from loyalty.core.express import Address, Reply
 from loyalty.members import service as members
-from loyalty.points import service as points
+from loyalty.points import balances
+from loyalty.points.balances import View
 from loyalty.points.schemas import WalletList, wallet_out
-from loyalty.points.service import View
 from loyalty.programs.rules import Program
 
 
@@ -32,7 +32,7 @@ class WalletExpress(Together[UUID, list[View]]):
     ) -> Sequence[list[View] | None]:
         asked = {own.what for own in wanted}
         there = await members.standings(session, program_id=program.id, member_ids=asked)
-        found = await points.wallets_of(session, program=program, member_ids=list(there), now=now)
+        found = await balances.wallets_of(session, program=program, member_ids=list(there), now=now)
         return [found[own.what] if own.what in there else None for own in wanted]
 
     def reply(self, done: list[View]) -> Reply:

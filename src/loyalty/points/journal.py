@@ -53,7 +53,9 @@ class Journal:
 
     def _note_due(self, key: WalletKey, instant: datetime | None) -> None:
         wallet = self.wallets[key]
-        self.wallets[key] = replace(wallet, next_due_at=earlier(wallet.next_due_at, instant))
+        due_at = earlier(wallet.next_due_at, instant)
+        if due_at != wallet.next_due_at:
+            self.wallets[key] = replace(wallet, next_due_at=due_at)
 
     def _append(
         self,
@@ -64,9 +66,8 @@ class Journal:
         corrects_id: UUID | None = None,
     ) -> Entry:
         was = self.wallets[key]
-        now = rules.move(was, movement, at=max(self.now, was.last_at))
-        if movement.kind in _ACTIVITY:
-            now = replace(now, active_at=max(occurred_at, was.active_at or occurred_at))
+        active_at = occurred_at if movement.kind in _ACTIVITY else None
+        now = rules.move(was, movement, at=max(self.now, was.last_at), active_at=active_at)
         entry = Entry(
             ids.new(),
             key,

@@ -10,6 +10,7 @@ from loyalty.core.problems import problems
 from loyalty.core.web import Session
 from loyalty.members import service as members
 from loyalty.members.schemas import member_id_of
+from loyalty.points import balances
 from loyalty.points import service as points
 from loyalty.points.rules import WalletKey
 from loyalty.points.schemas import (
@@ -42,7 +43,7 @@ class PointRoutes(Controller):
         """Read a member's balances."""
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
-        found = await points.wallets(session, program=caller.program, member_id=parsed, now=now)
+        found = await balances.wallets(session, program=caller.program, member_id=parsed, now=now)
         return WalletList([wallet_out(view) for view in found])
 
     @get(
@@ -87,7 +88,7 @@ class PointRoutes(Controller):
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
         key = WalletKey(caller.program.id, parsed, unit or caller.program.rules.unit)
         return lot_page(
-            await points.lots(session, program=caller.program, key=key, cursor=cursor, limit=limit, now=now)
+            await balances.lots(session, program=caller.program, key=key, cursor=cursor, limit=limit, now=now)
         )
 
     @get(

@@ -1,10 +1,10 @@
 """Double entry in points: accounts, balances, lots, and how one movement changes them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -70,14 +70,12 @@ class SourceKind(StrEnum):
     MERGE = "mrg"
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     kind: SourceKind
     id: UUID
 
 
-@dataclass(frozen=True, order=True)
-class WalletKey:
+class WalletKey(NamedTuple):
     """(program, member, unit); wallets are locked in this order."""
 
     program_id: UUID
@@ -178,8 +176,7 @@ class Hold:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Movement:
+class Movement(NamedTuple):
     """Points going from one account to another."""
 
     kind: EntryKind
@@ -188,32 +185,29 @@ class Movement:
     points: int
 
 
-@dataclass(frozen=True)
-class Take:
+class Take(NamedTuple):
     """Points taken out of a lot (negative) or put back (positive)."""
 
     lot_id: UUID
     points: int
 
 
-def move(wallet: Wallet, movement: Movement, *, at: datetime) -> Wallet:
-    """Apply one movement; refuses what would leave an account of the wallet negative or out of bounds."""
-    changed = replace(
-        wallet,
-        **{
-            account.value: getattr(wallet, account.value) + delta
-            for account, delta in _deltas(movement).items()
-            if account in WALLET_ACCOUNTS
-        },
-        version=wallet.version + 1,
-        last_at=at,
-    )
-    if changed.available < 0:
+def move(wallet: Wallet, movement: Movement, *, at: datetime, active_at: datetime | None = None) -> Wallet:
+    """Apply one movement; refuses what would leave an account of the wallet negative or out of bounds.
+
+    `active_at` is when points were earned or spent by it, if they were.
+    """
+    deltas = _deltas(movement)
+    was = (wallet.pending, wallet.available, wallet.held, wallet.debt)
+    pending, available, held, debt = now = [
+        own + deltas.get(account, 0) for own, account in zip(was, WALLET_ACCOUNTS, strict=True)
+    ]
+    if available < 0:
         raise NotEnoughPoints(spendable=wallet.spendable, requested=movement.points)
-    within = all(0 <= getattr(changed, account.value) <= MAX_POINTS for account in WALLET_ACCOUNTS)
-    if not within or abs(changed.balance) > MAX_POINTS:
+    if min(now) < 0 or max(now) > MAX_POINTS or abs(pending + available + held - debt) > MAX_POINTS:
         raise BalanceOutOfBounds
-    return changed
+    active_at = wallet.active_at if active_at is None else max(active_at, wallet.active_at or active_at)
+    return Wallet(wallet.key, pending, available, held, debt, wallet.version + 1, at, wallet.next_due_at, active_at)
 
 
 def take_in_order(lots: Iterable[Lot], *, points: int) -> list[Take]:

@@ -5,9 +5,10 @@ import msgspec
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.paging import Page
+from loyalty.points.balances import View
 from loyalty.points.models import Entry
 from loyalty.points.rules import Lot
-from loyalty.points.service import Verification, View, source_of
+from loyalty.points.service import Verification, source_of
 
 
 class DatedPointsOut(msgspec.Struct):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core import ids, paging
+from loyalty.core import paging
 from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -14,8 +14,7 @@ from loyalty.points import hold_queries, lot_queries, models, queries, rules, ve
 from loyalty.points.book import Book
 from loyalty.points.errors import HoldNotFound, LotNotFound, MemberHasLiveHolds
 from loyalty.points.postings import Entry, Lapse
-from loyalty.points.rules import Account, EntryKind, Hold, Lot, Source, SourceKind, Wallet, WalletKey
-from loyalty.points.shelf import expiring, starting
+from loyalty.points.rules import Account, EntryKind, Hold, Lot, Source, SourceKind, WalletKey
 from loyalty.points.verification import Difference
 from loyalty.programs.rules import Program
 
@@ -58,21 +57,6 @@ class Verification:
     differences: list[Difference]
 
 
-@dataclass(frozen=True)
-class View:
-    """A wallet as it stands: which of its points expire when, and which become spendable when, the next first.
-
-    `due` are the entries that time has caused and nobody has written yet, `lots` what they leave of those lots that
-    have dates.
-    """
-
-    wallet: Wallet
-    expiring: list[tuple[datetime, int]]
-    starting: list[tuple[datetime, int]]
-    lots: list[Lot]
-    due: list[Entry]
-
-
 async def open_wallets(session: AsyncSession, *, keys: Collection[WalletKey], now: datetime) -> None:
     """Give members their empty wallets."""
     await queries.insert_wallets(session, keys, now=now)
@@ -80,23 +64,27 @@ async def open_wallets(session: AsyncSession, *, keys: Collection[WalletKey], no
 
 async def open_book(session: AsyncSession, *, program: Program, keys: Collection[WalletKey], now: datetime) -> Book:
     """Lock wallets, opening those that are not there, settle what is due in them, and return the book to decide on."""
-    if missing := set(keys) - (await queries.find_wallets(session, keys) if keys else set()):
+    if not keys:
+        return Book([], now=now, rules=program.rules)
+    if missing := set(keys) - await queries.find_wallets(session, keys):
         # Before any lock, and in order: who waits here for another's new wallet holds none of its own.
         await queries.insert_wallets(session, missing, now=now)
-    return await open_existing(session, program=program, keys=keys, now=now)
-
-
-async def open_existing(session: AsyncSession, *, program: Program, keys: Collection[WalletKey], now: datetime) -> Book:
-    """Lock those of these wallets that are there, settle what is due in them, and return the book to decide on."""
-    found = await queries.lock_wallets(session, keys) if keys else []
+    found = await queries.lock_wallets(session, keys)
     book = Book(found, now=now, rules=program.rules)
     due = [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]
     if not due:
         return book
     await _load_dated(session, book, due)
-    await _settle(session, book, due)
+    await settle(session, book, due)
     await post(session, book)
     return Book(book.wallets.values(), now=now, rules=program.rules)
+
+
+async def open_settled(session: AsyncSession, *, program: Program, keys: Collection[WalletKey], now: datetime) -> Book:
+    """Lock wallets, and return the book of those that are there and in which nothing is due."""
+    found = await queries.lock_wallets(session, keys) if keys else []
+    settled = [wallet for wallet in found if not wallet.is_due(max(now, wallet.last_at))]
+    return Book(settled, now=now, rules=program.rules)
 
 
 async def load(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
@@ -197,22 +185,6 @@ async def get_lot(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> L
 async def lapses(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> list[Lapse]:
     """Return what has expired of a lot and was not given back since, oldest first."""
     return await lot_queries.list_lapses(session, program_id=program_id, lot_ids=[lot_id])
-
-
-async def lots(
-    session: AsyncSession, *, program: Program, key: WalletKey, cursor: str | None, limit: int, now: datetime
-) -> Page[tuple[Lot, datetime | None]]:
-    """List a wallet's lots and when each ends as things stand now, spent ones included, the newest first."""
-    before = paging.last_id(cursor)
-    rows = await lot_queries.page_lots(session, key, before=before, limit=limit + 1)
-    cut = paging.page(rows, limit=limit, key=lambda lot: ids.encode(lot.id))
-    views = await wallets(session, program=program, member_id=key.member_id, now=now)
-    view = next((view for view in views if view.wallet.key == key), None)
-    if view is None:
-        return Page([], cut.has_more, cut.next_cursor)
-    settled = {lot.id: lot for lot in view.lots}
-    shown = [settled.get(lot.id, lot) for lot in cut.data]
-    return Page([(lot, lot.ends_at(view.wallet, program.rules.zone)) for lot in shown], cut.has_more, cut.next_cursor)
 
 
 async def load_source(session: AsyncSession, book: Book, *, source_id: UUID) -> None:
@@ -350,7 +322,8 @@ async def _load_dated(session: AsyncSession, book: Book, keys: Collection[Wallet
     book.lots.know(await lot_queries.list_spent_idle_lots(session, keys))
 
 
-async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
+async def settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
+    """Decide what time has caused in these wallets, whose dated lots the book knows."""
     holds = await hold_queries.list_live_holds(session, keys)
     for key in keys:
         book.settle(key, [hold for hold in holds if hold.wallet == key])
@@ -362,31 +335,6 @@ async def load_spendable(session: AsyncSession, book: Book, wanted: Mapping[Wall
         wallets = [book.wallets[key] for key in wanted]
         sought = [(wallet, wanted[wallet.key], max(book.now, wallet.last_at)) for wallet in wallets]
         book.lots.know(await lot_queries.list_spendable_lots(session, sought, zone=book.rules.zone))
-
-
-async def wallets(session: AsyncSession, *, program: Program, member_id: UUID, now: datetime) -> list[View]:
-    """Return a member's wallets as they stand now, with what is due but not yet written; nothing is written here."""
-    return (await wallets_of(session, program=program, member_ids=[member_id], now=now))[member_id]
-
-
-async def wallets_of(
-    session: AsyncSession, *, program: Program, member_ids: Collection[UUID], now: datetime
-) -> defaultdict[UUID, list[View]]:
-    """Return members' wallets as they stand now, with what is due but not yet written; nothing is written here."""
-    found = await queries.list_wallets(session, program_id=program.id, member_ids=member_ids)
-    book = Book(found, now=now, rules=program.rules)
-    await load(session, book, [wallet.key for wallet in found if wallet.next_due_at is not None])
-    if due := [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]:
-        await _settle(session, book, due)
-    zone = program.rules.zone
-    caused: defaultdict[WalletKey, list[Entry]] = defaultdict(list)
-    for entry in book.entries:
-        caused[entry.wallet].append(entry)
-    views: defaultdict[UUID, list[View]] = defaultdict(list)
-    for key, wallet in book.wallets.items():
-        lots = book.lots.of(key)
-        views[key.member_id].append(View(wallet, expiring(lots, wallet, zone), starting(lots), lots, caused[key]))
-    return views
 
 
 async def richest_member(session: AsyncSession, *, program_id: UUID, unit: str) -> UUID | None:

@@ -9,6 +9,7 @@ from loyalty.core.problems import problems
 from loyalty.core.web import Session
 from loyalty.members import service as members
 from loyalty.members.schemas import member_id_of
+from loyalty.points import balances
 from loyalty.points import service as points
 from loyalty.points.routes import UnitParameter
 from loyalty.points.rules import WalletKey
@@ -31,7 +32,7 @@ class MeRoutes(Controller):
         codes = await referrals.member_codes(session, program_id=program.id, member_id=caller.member)
         return me_out(
             standing,
-            wallets=await points.wallets(session, program=program, member_id=caller.member, now=now),
+            wallets=await balances.wallets(session, program=program, member_id=caller.member, now=now),
             codes=code_list(codes, slug=program.slug, public_url=state.settings.public_url).data,
         )
 

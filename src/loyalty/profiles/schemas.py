@@ -7,8 +7,8 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.paging import Page
 from loyalty.members.rules import Standing
+from loyalty.points.balances import View
 from loyalty.points.schemas import WalletOut, wallet_out
-from loyalty.points.service import View
 from loyalty.profiles.explaining import Reason
 from loyalty.profiles.service import Offer
 from loyalty.referrals.schemas import CodeOut

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core.paging import Page
 from loyalty.members import service as members
 from loyalty.orders import service as orders
+from loyalty.points import balances
 from loyalty.points import service as points
 from loyalty.points.rules import WalletKey
 from loyalty.points.service import source_of
@@ -34,11 +35,11 @@ class Offer:
 async def explanation(session: AsyncSession, *, program: Program, key: WalletKey, now: datetime) -> Iterator[Reason]:
     """Tell why a wallet holds what it holds; raises MemberNotFound, and is empty for a unit the member never had."""
     await members.standing(session, program_id=program.id, member_id=key.member_id)
-    views = await points.wallets(session, program=program, member_id=key.member_id, now=now)
+    views = await balances.wallets(session, program=program, member_id=key.member_id, now=now)
     view = next((own for own in views if own.wallet.key == key), None)
     if view is None:
         return iter(())
-    lots = (await points.lots(session, program=program, key=key, cursor=None, limit=_MOST, now=now)).data
+    lots = (await balances.lots(session, program=program, key=key, cursor=None, limit=_MOST, now=now)).data
     entries = (await points.entries(session, key=key, cursor=None, limit=_MOST)).data
     sources = {lot.source.id for lot, _ in lots} | {source_of(entry).id for entry in entries}
     names = await orders.external_ids(session, program_id=program.id, order_ids=sources)
@@ -50,7 +51,7 @@ async def offers(
 ) -> Page[Offer]:
     """List the rewards offered, and what keeps a member from each; raises MemberNotFound."""
     standing = await members.standing(session, program_id=program.id, member_id=member_id)
-    own = await points.wallets(session, program=program, member_id=member_id, now=now)
+    own = await balances.wallets(session, program=program, member_id=member_id, now=now)
     spendable = {view.wallet.key.unit: view.wallet.spendable for view in own}
     page = await rewards.page(session, program_id=program.id, offered_only=True, cursor=cursor, limit=limit)
     found = await offering.weigh(session, page.data, program=program, standing=standing, spendable=spendable, now=now)

@@ -78,7 +78,7 @@ async def _make(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: 
         for redemption_id, wish in wishes.items()
         if wish.member_id in standings and (offer := offers.get(wish.reward_id)) and not offer.reward.pooled
     }
-    book = await points.open_existing(session, program=program, keys={own.wallet for own in chances.values()}, now=now)
+    book = await points.open_settled(session, program=program, keys={own.wallet for own in chances.values()}, now=now)
     counted = {own.offer.reward.id for own in chances.values() if own.offer.reward.stock_left is not None}
     stock = await coupons.lock_stock(session, program_id=program_id, reward_ids=counted)
     chances = {redemption_id: own for redemption_id, own in chances.items() if own.wallet in book.wallets}
