@@ -12,6 +12,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now
 from loyalty.access.passwords import Passwords
@@ -109,7 +110,7 @@ async def live() -> dict[str, str]:
 @get("/health/ready", operation_id="get_readiness", tags=["Health"], security=[], include_in_schema=False)
 async def ready(session: Session, state: State) -> dict[str, str]:
     """Say that the database answers, keeps what it confirms, tells the same time, and has this release's schema."""
-    await readiness.check_database(session, clock=clock.now)
+    await _check_database(session, settings=state.settings)
     await readiness.check_schema(session, expected=state.schema)
     return {"status": "ready", "schema": state.schema}
 
@@ -122,7 +123,7 @@ def create_app(settings: Settings) -> Litestar:
     @asynccontextmanager
     async def running(application: Litestar) -> AsyncIterator[None]:
         try:
-            await _check_database(application.state.sessions)
+            await _check_start(application.state.sessions, settings=settings)
             yield
         finally:
             passwords.close()
@@ -163,11 +164,22 @@ def create_app(settings: Settings) -> Litestar:
     return application
 
 
-async def _check_database(sessions: Sessions) -> None:
+async def _check_database(session: AsyncSession, *, settings: Settings) -> None:
+    """Raise DatabaseForgets or ClocksDiffer; forgetting is only warned of where the operator allows it."""
+    try:
+        await readiness.check_durability(session)
+    except readiness.DatabaseForgets as refusal:
+        if not settings.allow_forgetful_database:
+            raise
+        _log.warning("the database may lose what it has confirmed, which is allowed: %s", refusal.settings)
+    await readiness.check_clocks(session, clock=clock.now)
+
+
+async def _check_start(sessions: Sessions, *, settings: Settings) -> None:
     """Do not start on a database that forgets or lives in another time; one that is not there says so itself."""
     try:
         async with sessions() as session:
-            await readiness.check_database(session, clock=clock.now)
+            await _check_database(session, settings=settings)
             superuser = await readiness.is_superuser(session)
     except (DBAPIError, OSError):
         return
