@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -14,6 +15,7 @@ import pytest
 from litestar import Litestar
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
+from tests import statements
 from tests.shop import Shop, open_shop
 
 from loyalty.app import create_app
@@ -61,8 +63,10 @@ def settings(database_url: str) -> Settings:
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[Litestar]:
     application = create_app(settings)
+    statements.watch(application.state.sessions.kw["bind"])
     async with running(application):
         yield application
+    await statements.assert_each_keeps_to_one_program(settings.database_url)
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +120,11 @@ async def running(application: Litestar) -> AsyncIterator[None]:
 
 
 def connect(application: Litestar) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async def product(scope: Any, receive: Any, send: Any) -> None:
+        with statements.of_the_product():
+            await application(scope, receive, send)
+
+    transport = httpx.ASGITransport(product, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://loyalty.test")
 
 
