@@ -43,6 +43,16 @@ def loyalty(settings: Settings, *arguments: str, stderr: IO[bytes] | None = None
         process.wait()
 
 
+async def command(settings: Settings, *arguments: str) -> str:
+    """Run a command of `loyalty` to its good end, and return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "loyalty", *arguments, env=environment(settings), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """Return this process's environment with these settings in it."""
     chosen = {name: getattr(settings, name) for name in settings.model_fields_set}

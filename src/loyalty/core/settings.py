@@ -13,6 +13,7 @@ class Settings(BaseSettings):
 
     `secret_key` derives every signing and hashing key; `secret_key_previous` still verifies what the former one signed.
     Time-outs are milliseconds; a lock that is not had in time is answered, not waited for.
+    Without `prepared_statements` nothing stays on a connection from one transaction to the next: for PgBouncer.
     `allow_forgetful_database` warns of a database that may lose what it confirmed, instead of refusing it.
     """
 
@@ -26,6 +27,7 @@ class Settings(BaseSettings):
     pool_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = 5_000
     lock_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = 5_000
     statement_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 30_000
+    prepared_statements: bool = True
     allow_forgetful_database: bool = False
 
     @field_validator("database_url")
