@@ -12,9 +12,9 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now
+from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now, provide_report
 from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.activities.routes import ActivityRoutes
@@ -24,7 +24,7 @@ from loyalty.checkout.express import OrderExpress
 from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
 from loyalty.configuration.routes import ConfigurationRoutes
 from loyalty.core import clock, migrate, readiness
-from loyalty.core.db import Sessions, create_engine, create_sessions, create_snapshots
+from loyalty.core.db import Sessions, create_engine, create_reports, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
 from loyalty.core.express import Express
 from loyalty.core.problems import EXCEPTION_HANDLERS
@@ -118,6 +118,7 @@ async def ready(session: Session, state: State) -> dict[str, str]:
 def create_app(settings: Settings) -> Litestar:
     """Build the application on one database; nothing is opened before it starts."""
     engine = create_engine(settings)
+    replica = _create_replica(settings)
     passwords = Passwords()
 
     @asynccontextmanager
@@ -128,6 +129,8 @@ def create_app(settings: Settings) -> Litestar:
         finally:
             passwords.close()
             await engine.dispose()
+            if replica is not None:
+                await replica.dispose()
 
     sessions, keyring = create_sessions(engine), Keyring(settings)
     order_express = OrderExpress(sessions, keyring)
@@ -138,6 +141,7 @@ def create_app(settings: Settings) -> Litestar:
             "caller": Provide(provide_caller),
             "now": Provide(provide_now),
             "call": Provide(provide_call),
+            "report": Provide(provide_report),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[RequestEdge],
@@ -149,6 +153,7 @@ def create_app(settings: Settings) -> Litestar:
                 "settings": settings,
                 "sessions": sessions,
                 "snapshots": create_snapshots(engine),
+                "reports": None if replica is None else create_reports(replica),
                 "keyring": keyring,
                 "order_express": order_express,
                 "passwords": passwords,
@@ -162,6 +167,13 @@ def create_app(settings: Settings) -> Litestar:
     )
     application.asgi_handler = Express(application.asgi_handler, {"/v1/orders": order_express})
     return application
+
+
+def _create_replica(settings: Settings) -> AsyncEngine | None:
+    """Neither start-up nor readiness look at it: the till must not go down with it."""
+    if settings.reports_database_url is None:
+        return None
+    return create_engine(settings.model_copy(update={"database_url": settings.reports_database_url}))
 
 
 async def _check_database(session: AsyncSession, *, settings: Settings) -> None:

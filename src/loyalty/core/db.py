@@ -88,6 +88,11 @@ def create_snapshots(engine: AsyncEngine) -> Sessions:
     return create_sessions(engine.execution_options(isolation_level="REPEATABLE READ"))
 
 
+def create_reports(engine: AsyncEngine) -> Sessions:
+    """Return sessions that read as `create_snapshots`' do, and that the database lets write nothing."""
+    return create_sessions(engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
+
+
 @asynccontextmanager
 async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """One unit of work: committed when the block ends, rolled back when it raises.
