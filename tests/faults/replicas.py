@@ -1,6 +1,5 @@
 """A streaming replica of a server of the test's own."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -96,5 +95,5 @@ def _run(place: Place, command: list[str]) -> subprocess.Popen[bytes]:
         env={**environment(), "PGPASSWORD": password},
         cwd=place.cluster,
         stdin=subprocess.DEVNULL,
-        stderr=None if "DEBUG" in os.environ else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
