@@ -31,12 +31,10 @@ def placements(metadata: MetaData) -> Iterator[Placement]:
     server. Partitions follow the table that they are of.
     """
     tables = metadata.sorted_tables
+    first, *others = (table for table in tables if _PROGRAM in table.columns)
     yield from (_everywhere(table) for table in tables if _PROGRAM not in table.columns)
-    beside = "none"
-    for table in tables:
-        if _PROGRAM in table.columns:
-            yield _by_program(table, beside=beside)
-            beside = table.name if beside == "none" else beside
+    yield _by_program(first, beside="none")
+    yield from (_by_program(table, beside=first.name) for table in others)
 
 
 async def distribute(sessions: Sessions, *, metadata: MetaData) -> AsyncIterator[Placement]:
