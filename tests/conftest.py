@@ -14,6 +14,7 @@ import pytest
 from litestar import Litestar
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
+from tests import statements
 from tests.shop import Shop, open_shop
 
 from loyalty.app import create_app
@@ -61,8 +62,10 @@ def settings(database_url: str) -> Settings:
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[Litestar]:
     application = create_app(settings)
+    statements.watch(application.state.sessions.kw["bind"])
     async with running(application):
         yield application
+    await statements.assert_each_keeps_to_one_program(settings.database_url)
 
 
 @pytest.fixture(scope="session")
@@ -116,8 +119,16 @@ async def running(application: Litestar) -> AsyncIterator[None]:
 
 
 def connect(application: Litestar) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = _Transport(application, raise_app_exceptions=False)  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url="http://loyalty.test")
+
+
+class _Transport(httpx.ASGITransport):
+    """What is done for a request is the product's doing, not the test's."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        with statements.of_the_product():
+            return await super().handle_async_request(request)
 
 
 async def _run(url: str, statement: str) -> None:

@@ -1,4 +1,4 @@
-"""The migrations make what the models say, and every tenant's table can be distributed by its program."""
+"""The migrations make what the models say."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,17 +13,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
-from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from loyalty.core import migrate
 from loyalty.schema import METADATA
-
-SHARED = {"programs", "managers", "alembic_version"}
-"""The only tables that belong to no program."""
 
 _REVISION = """
 from alembic import op
@@ -33,8 +29,6 @@ def upgrade():
     op.execute("CREATE TABLE made_{revision} AS SELECT current_setting('lock_timeout') AS gives_up")
     op.execute({then!r})
 """
-
-_COLUMNS = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
 
 
 @pytest.fixture(scope="module")
@@ -99,85 +93,6 @@ async def test_the_models_are_the_schema(connection: AsyncConnection) -> None:
     assert await connection.run_sync(differences) == []
 
 
-async def test_the_tables_of_no_program_are_these(connection: AsyncConnection) -> None:
-    shared = {name for name, columns in (await _columns(connection)).items() if "program_id" not in columns}
-    assert shared == SHARED
-
-
-async def test_every_tenants_key_index_and_reference_leads_with_the_program(connection: AsyncConnection) -> None:
-    def leading(sync: Connection) -> dict[str, str]:
-        found = inspect(sync)
-        firsts = {}
-        for table in set(found.get_table_names()) - SHARED:
-            firsts[f"{table}: primary key"] = found.get_pk_constraint(table)["constrained_columns"][0]
-            for unique in found.get_unique_constraints(table):
-                firsts[f"{table}: {unique['name']}"] = unique["column_names"][0]
-            for index in found.get_indexes(table):
-                firsts[f"{table}: {index['name']}"] = str(index["column_names"][0])
-        return firsts
-
-    firsts = await connection.run_sync(leading)
-    assert len(firsts) > 40
-    assert {name: column for name, column in firsts.items() if column != "program_id"} == {}
-
-
-async def test_no_reference_crosses_programs(connection: AsyncConnection) -> None:
-    """Between tenants' tables both sides name the program first; only the shared tables are referred to without it."""
-
-    def references(sync: Connection) -> list[tuple[str, str, list[str], list[str]]]:
-        found = inspect(sync)
-        return [
-            (table, key["referred_table"], key["constrained_columns"], key["referred_columns"])
-            for table in found.get_table_names()
-            for key in found.get_foreign_keys(table)
-        ]
-
-    found = await connection.run_sync(references)
-    assert len(found) > 20
-    crossing = [
-        (table, other)
-        for table, other, columns, referred in found
-        if other not in SHARED and (columns[0], referred[0]) != ("program_id", "program_id")
-    ]
-    assert crossing == []
-    to_shared = {(other, *columns) for _, other, columns, _ in found if other in SHARED}
-    assert to_shared == {("programs", "program_id"), ("managers", "manager_id")}
-
-
-async def test_the_program_is_never_null(connection: AsyncConnection) -> None:
-    tables = await _columns(connection)
-    assert [
-        name for name, columns in tables.items() if columns.get("program_id", {"nullable": False})["nullable"]
-    ] == []
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
-        "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'",
-        "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace",
-        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
-        "SELECT relname FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace",
-        f"{_COLUMNS} AND column_default ~* 'now|clock_timestamp|current|uuid|nextval|random'",
-        f"{_COLUMNS} AND data_type IN ('real', 'double precision', 'money', 'timestamp without time zone')",
-        "SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND NOT convalidated",
-    ],
-    ids=[
-        "triggers",
-        "extensions",
-        "sequences",
-        "functions",
-        "views",
-        "clocks and chance",
-        "floats",
-        "unchecked constraints",
-    ],
-)
-async def test_there_are_none_of(connection: AsyncConnection, query: str) -> None:
-    assert [tuple(row) for row in await connection.execute(text(query))] == []
-
-
 @contextmanager
 def _database(server_url: str) -> Iterator[str]:
     name = f"migrations_{uuid4().hex}"
@@ -186,16 +101,6 @@ def _database(server_url: str) -> Iterator[str]:
         yield f"{server_url.rpartition('/')[0]}/{name}"
     finally:
         asyncio.run(_fetch(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def _columns(connection: AsyncConnection) -> dict[str, dict[str, ReflectedColumn]]:
-    def read(sync: Connection) -> dict[str, dict[str, ReflectedColumn]]:
-        found = inspect(sync)
-        return {
-            table: {column["name"]: column for column in found.get_columns(table)} for table in found.get_table_names()
-        }
-
-    return await connection.run_sync(read)
 
 
 async def _fetch(url: str, statement: str) -> list[tuple[Any, ...]]:

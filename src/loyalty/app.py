@@ -12,9 +12,10 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from loyalty.access.express import Together
-from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now
+from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now, provide_report
 from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.activities.routes import ActivityRoutes
@@ -24,7 +25,7 @@ from loyalty.checkout.express import OrderExpress
 from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
 from loyalty.configuration.routes import ConfigurationRoutes
 from loyalty.core import clock, migrate, readiness
-from loyalty.core.db import Sessions, create_engine, create_sessions, create_snapshots
+from loyalty.core.db import Sessions, create_engine, create_reports, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
 from loyalty.core.express import Express
 from loyalty.core.problems import EXCEPTION_HANDLERS
@@ -113,7 +114,7 @@ async def live() -> dict[str, str]:
 @get("/health/ready", operation_id="get_readiness", tags=["Health"], security=[], include_in_schema=False)
 async def ready(session: Session, state: State) -> dict[str, str]:
     """Say that the database answers, keeps what it confirms, tells the same time, and has this release's schema."""
-    await readiness.check_database(session, clock=clock.now)
+    await _check_database(session, settings=state.settings)
     await readiness.check_schema(session, expected=state.schema)
     return {"status": "ready", "schema": state.schema}
 
@@ -121,16 +122,19 @@ async def ready(session: Session, state: State) -> dict[str, str]:
 def create_app(settings: Settings) -> Litestar:
     """Build the application on one database; nothing is opened before it starts."""
     engine = create_engine(settings)
+    replica = _create_replica(settings)
     passwords = Passwords()
 
     @asynccontextmanager
     async def running(application: Litestar) -> AsyncIterator[None]:
         try:
-            await _check_database(application.state.sessions)
+            await _check_start(application.state.sessions, settings=settings)
             yield
         finally:
             passwords.close()
             await engine.dispose()
+            if replica is not None:
+                await replica.dispose()
 
     sessions, snapshots, keyring = create_sessions(engine), create_snapshots(engine), Keyring(settings)
     order_express = OrderExpress(sessions, keyring)
@@ -141,6 +145,7 @@ def create_app(settings: Settings) -> Litestar:
             "caller": Provide(provide_caller),
             "now": Provide(provide_now),
             "call": Provide(provide_call),
+            "report": Provide(provide_report),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[RequestEdge],
@@ -152,6 +157,7 @@ def create_app(settings: Settings) -> Litestar:
                 "settings": settings,
                 "sessions": sessions,
                 "snapshots": snapshots,
+                "reports": None if replica is None else create_reports(replica),
                 "keyring": keyring,
                 "order_express": order_express,
                 "passwords": passwords,
@@ -174,11 +180,29 @@ def create_app(settings: Settings) -> Litestar:
     return application
 
 
-async def _check_database(sessions: Sessions) -> None:
+def _create_replica(settings: Settings) -> AsyncEngine | None:
+    """Neither start-up nor readiness look at it: the till must not go down with it."""
+    if settings.reports_database_url is None:
+        return None
+    return create_engine(settings.model_copy(update={"database_url": settings.reports_database_url}))
+
+
+async def _check_database(session: AsyncSession, *, settings: Settings) -> None:
+    """Raise DatabaseForgets or ClocksDiffer; forgetting is only warned of where the operator allows it."""
+    try:
+        await readiness.check_durability(session)
+    except readiness.DatabaseForgets as refusal:
+        if not settings.allow_forgetful_database:
+            raise
+        _log.warning("the database may lose what it has confirmed, which is allowed: %s", refusal.settings)
+    await readiness.check_clocks(session, clock=clock.now)
+
+
+async def _check_start(sessions: Sessions, *, settings: Settings) -> None:
     """Do not start on a database that forgets or lives in another time; one that is not there says so itself."""
     try:
         async with sessions() as session:
-            await readiness.check_database(session, clock=clock.now)
+            await _check_database(session, settings=settings)
             superuser = await readiness.is_superuser(session)
     except (DBAPIError, OSError):
         return

@@ -86,7 +86,8 @@ async def test_a_program_without_points_has_empty_books_that_hold(shop: Shop) ->
     assert len(found["months"]) == 12
     assert (found["months"][-1]["month"], found["months"][-1]["closing"], found["holds"]) == ("2026-01", 0, True)
     assert await shop.get("/v1/ledger/cohorts") == {
-        "unit": "points", "cohorts": [], "lots": 0, "debt": 0, "balances": 0, "holds": True,
+        "unit": "points", "as_of": "2026-01-01T12:00:00Z", "cohorts": [], "lots": 0, "debt": 0, "balances": 0,
+        "holds": True,
     }  # fmt: skip
 
 

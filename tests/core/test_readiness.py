@@ -11,31 +11,39 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.app import create_app
 from loyalty.core import clock
 from loyalty.core.db import Sessions
-from loyalty.core.readiness import ClocksDiffer, DatabaseForgets, SchemaOutOfDate, check_database, check_schema
+from loyalty.core.readiness import (
+    ClocksDiffer,
+    DatabaseForgets,
+    SchemaOutOfDate,
+    check_clocks,
+    check_durability,
+    check_schema,
+)
 from loyalty.core.settings import Settings
 
 
 async def test_a_database_in_order_may_be_trusted(session: AsyncSession) -> None:
-    await check_database(session, clock=clock.now)
+    await check_durability(session)
+    await check_clocks(session, clock=clock.now)
 
 
 @pytest.mark.parametrize("seconds", [-6, 6])
 async def test_a_clock_six_seconds_off_is_refused(session: AsyncSession, seconds: int) -> None:
     with pytest.raises(ClocksDiffer) as refused:
-        await check_database(session, clock=lambda: datetime.now(UTC) + timedelta(seconds=seconds))
+        await check_clocks(session, clock=lambda: datetime.now(UTC) + timedelta(seconds=seconds))
     assert 5 < refused.value.seconds <= 6
 
 
 async def test_a_slow_answer_is_no_skew(session: AsyncSession) -> None:
     """The database's instant lies between the two at which it was asked and had answered."""
     told = iter([datetime.now(UTC) - timedelta(seconds=60), datetime.now(UTC) + timedelta(seconds=60)])
-    await check_database(session, clock=lambda: next(told))
+    await check_clocks(session, clock=lambda: next(told))
 
 
 async def test_a_database_that_confirms_before_it_has_written_is_refused(session: AsyncSession) -> None:
     await session.execute(text("SET LOCAL synchronous_commit = off"))
     with pytest.raises(DatabaseForgets) as refused:
-        await check_database(session, clock=clock.now)
+        await check_durability(session)
     assert refused.value.settings == ["synchronous_commit"]
 
 

@@ -14,7 +14,9 @@ def settings(**changes: Any) -> Settings:
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
 def test_every_way_to_write_the_address_means_the_same_driver(scheme: str) -> None:
-    assert settings(database_url=f"{scheme}://u:p@h/d").database_url == "postgresql+asyncpg://u:p@h/d"
+    url = f"{scheme}://u:p@h/d"
+    read = settings(database_url=url, reports_database_url=url)
+    assert {read.database_url, read.reports_database_url} == {"postgresql+asyncpg://u:p@h/d"}
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "sqlite:///x", "postgresql+psycopg://h/d", "h/d", ""])

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import IO, Any, Final
 from uuid import uuid4
 
 import asyncpg
 import httpx
 from litestar import Litestar
+from pydantic import SecretStr
 from sqlalchemy import text
 from tests.conftest import connect, running
 from tests.shop import Json, Shop
@@ -21,6 +23,8 @@ from tests.shop import Json, Shop
 from loyalty.app import create_app
 from loyalty.core import ids, migrate
 from loyalty.core.db import transaction
+from loyalty.core.embedded.cluster import SUPERUSER
+from loyalty.core.embedded.place import find_place
 from loyalty.core.settings import Settings
 
 PATIENCE_SECONDS: Final = 60
@@ -28,14 +32,10 @@ Process = subprocess.Popen[bytes]
 
 
 @contextmanager
-def loyalty(settings: Settings, *arguments: str) -> Iterator[Process]:
-    """Run `loyalty` in a process of its own for as long as the block lasts."""
-    environment = {
-        **os.environ,
-        "LOYALTY_DATABASE_URL": settings.database_url,
-        "LOYALTY_SECRET_KEY": settings.secret_key.get_secret_value(),
-    }
-    process = subprocess.Popen([sys.executable, "-m", "loyalty", *arguments], env=environment)
+def loyalty(settings: Settings, *arguments: str, stderr: IO[bytes] | None = None) -> Iterator[Process]:
+    """Run `loyalty` in a process of its own, with these settings, for as long as the block lasts."""
+    command = [sys.executable, "-m", "loyalty", *arguments]
+    process = subprocess.Popen(command, env=environment(settings), stderr=stderr)
     try:
         yield process
     finally:
@@ -43,13 +43,32 @@ def loyalty(settings: Settings, *arguments: str) -> Iterator[Process]:
         process.wait()
 
 
+async def command(settings: Settings, *arguments: str) -> str:
+    """Run a command of `loyalty` to its good end, and return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "loyalty", *arguments, env=environment(settings), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return this process's environment with these settings in it."""
+    chosen = {name: getattr(settings, name) for name in settings.model_fields_set}
+    said = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in chosen.items()}
+    return {**os.environ, **{f"LOYALTY_{name}".upper(): str(value) for name, value in said.items()}}
+
+
 @asynccontextmanager
-async def server(settings: Settings) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
+async def server(
+    settings: Settings, *, stderr: IO[bytes] | None = None
+) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
     """A server that is ready, and a client of it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with loyalty(settings, "serve", "--port", str(port)) as process:
+    with loyalty(settings, "serve", "--port", str(port), stderr=stderr) as process:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as remote:
             await _until_ready(process, remote)
             yield process, remote
@@ -95,6 +114,24 @@ async def application(settings: Settings, **changes: Any) -> AsyncIterator[tuple
     app = create_app(settings.model_copy(update=changes))
     async with running(app), connect(app) as client:
         yield client, app
+
+
+@asynccontextmanager
+async def superuser(home: Path) -> AsyncIterator[asyncpg.Connection]:
+    """Connect to the server of this home as who may change its settings; the connection need not end well."""
+    place = find_place(home)
+    admin = await asyncpg.connect(
+        host="127.0.0.1",
+        port=int(place.port.read_text()),
+        user=SUPERUSER,
+        password=place.superuser_password.read_text(),
+        database="postgres",
+        ssl=False,
+    )
+    try:
+        yield admin
+    finally:
+        admin.terminate()
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -14,14 +14,13 @@ from typing import Final
 import asyncpg
 import httpx
 import pytest
-from tests.faults.servers import application, until
+from tests.faults.servers import application, superuser, until
 from tests.points.test_concurrency import outcomes
 from tests.shop import Json, Shop, open_shop
 
 from loyalty.core import migrate
 from loyalty.core.embedded import remove, serve
-from loyalty.core.embedded.cluster import SUPERUSER
-from loyalty.core.embedded.place import Place, find_place, make_readable_folder
+from loyalty.core.embedded.place import find_place, make_readable_folder
 from loyalty.core.settings import Settings
 
 _DISK: Final = "size=256m,mode=755"
@@ -88,12 +87,12 @@ class Writes:
 
     shop: Shop
     member: Json
-    place: Place
+    home: Path
     replies: list[httpx.Response] = field(default_factory=list)
 
     @property
     def _filler(self) -> Path:
-        return self.place.folder / "filler"
+        return find_place(self.home).folder / "filler"
 
     @property
     def all_taken(self) -> bool:
@@ -131,30 +130,15 @@ class Writes:
 
     async def begin_a_segment(self) -> None:
         """Begin a new file of the write-ahead log, so that only the tables need room."""
-        async with self._superuser() as admin:
+        async with superuser(self.home) as admin:
             await admin.execute("SELECT pg_switch_wal()")
             await admin.execute("CHECKPOINT")
 
     async def fill_log(self) -> None:
         """Write to the log until PostgreSQL gives up."""
-        async with self._superuser() as admin:
+        async with superuser(self.home) as admin:
             with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)):
                 await _log_noise(admin)
-
-    @asynccontextmanager
-    async def _superuser(self) -> AsyncIterator[asyncpg.Connection]:
-        admin = await asyncpg.connect(
-            host="127.0.0.1",
-            port=int(self.place.port.read_text()),
-            user=SUPERUSER,
-            password=self.place.superuser_password.read_text(),
-            database="postgres",
-            ssl=False,
-        )
-        try:
-            yield admin
-        finally:
-            admin.terminate()
 
 
 async def _log_noise(admin: asyncpg.Connection) -> None:
@@ -168,4 +152,4 @@ async def _shop_on(home: Path, settings: Settings) -> AsyncIterator[Writes]:
         await asyncio.to_thread(migrate.upgrade, postgres.url)
         async with application(settings, database_url=postgres.url) as (client, app):
             shop = await open_shop(client, app)
-            yield Writes(shop, await shop.enrol(), find_place(home))
+            yield Writes(shop, await shop.enrol(), home)

@@ -6,19 +6,18 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 import httpx
-import pytest
 from litestar import Litestar
 from tests.faults.carts import STEPS, Carts, fill_carts
 from tests.faults.servers import application, database, lock_waiters, loyalty, number_of, server, until
 from tests.shop import Json, Shop, open_shop
 
 from loyalty.core import migrate
-from loyalty.core.embedded import remove, serve
+from loyalty.core.embedded import serve
 from loyalty.core.embedded.postmaster import is_serving
 from loyalty.core.settings import Settings
 
@@ -124,14 +123,6 @@ async def _end_leases(shop: Shop) -> None:
 
 async def _all_expired(shop: Shop) -> bool:
     return await number_of(shop, _EXPIRED) == _DUE
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """A home for a PostgreSQL that may be killed."""
-    home = tmp_path / "home"
-    yield home
-    remove(home)
 
 
 async def test_a_killed_postgresql_keeps_what_was_acknowledged_and_the_server_recovers_without_a_restart(

@@ -9,6 +9,7 @@ from litestar.di import Provide
 from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.access.guards import ReportFacts
 from loyalty.access.rules import ALL_KEY_SCOPES, Caller
 from loyalty.core.problems import EXCEPTION_HANDLERS
 from loyalty.metrics.routes import MetricRoutes
@@ -36,8 +37,7 @@ async def client(session: AsyncSession, shop: Any) -> AsyncIterator[httpx.AsyncC
         route_handlers=[MetricRoutes],
         dependencies={
             "caller": Provide(lambda: caller, sync_to_thread=False),
-            "session": Provide(lambda: session, sync_to_thread=False),
-            "now": Provide(lambda: NOW, sync_to_thread=False),
+            "report": Provide(lambda: ReportFacts(session, NOW), sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         plugins=[PydanticPlugin()],

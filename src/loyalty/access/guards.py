@@ -1,5 +1,6 @@
 """What routes ask for: the caller, the program's present, and the identity of a repeatable call."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, cast
 from urllib.parse import urlsplit
@@ -16,9 +17,10 @@ from loyalty.access import service as access
 from loyalty.access.errors import CredentialsMissing, CrossSiteRequest
 from loyalty.access.rules import MAX_CREDENTIAL_LENGTH, Credential, Scope, read_credential
 from loyalty.access.rules import Caller as CallerFacts
-from loyalty.core import clock, idempotency
+from loyalty.core import clock, idempotency, replicas
+from loyalty.core.db import Sessions, release
 from loyalty.core.signing import Keyring
-from loyalty.core.web import Session
+from loyalty.core.web import Session, open_report
 
 _BEARER: Final = "bearer"
 _REQUEST: Final = "loyalty:request"
@@ -30,6 +32,17 @@ SESSION_COOKIE: Final = "loyalty_session"
 Caller = NamedDependency[CallerFacts]
 Now = NamedDependency[datetime]
 Call = NamedDependency[idempotency.Call]
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """What a report reads: one snapshot, and the program's present as far as that knows it."""
+
+    session: AsyncSession
+    now: datetime
+
+
+Report = NamedDependency[ReportFacts]
 
 
 async def provide_caller(request: Request[Any, Any, Any], session: Session) -> CallerFacts:
@@ -82,6 +95,20 @@ def _host_of(origin: str) -> str | None:
 async def provide_now(caller: Caller) -> datetime:
     """Return the program's present: its test clock's, or the real one."""
     return caller.program.now(clock.now())
+
+
+async def provide_report(request: Request[Any, Any, Any], caller: Caller, session: Session) -> ReportFacts:
+    """Read from the replica, if there is one; who calls was asked of the primary, where a revoked key is gone at once.
+
+    The primary's connection is given back: a long report on the replica must neither keep it from the till nor hold a
+    snapshot open there.
+    """
+    replica, present = cast("Sessions | None", request.app.state.reports), clock.now()
+    if replica is None:
+        return ReportFacts(session, caller.program.now(present))
+    await release(session)
+    reading = await open_report(request, replica)
+    return ReportFacts(reading, caller.program.now(min(present, await replicas.known_until(reading))))
 
 
 async def provide_call(

@@ -3,7 +3,7 @@ from typing import Annotated
 from litestar import Controller, get
 from litestar.params import QueryParameter
 
-from loyalty.access.guards import Caller, Now
+from loyalty.access.guards import Caller, Report
 from loyalty.access.rules import Scope
 from loyalty.books import service as books
 from loyalty.books.schemas import (
@@ -34,12 +34,11 @@ class BookRoutes(Controller):
     path = "/v1/ledger"
     tags = ("Books",)
 
-    @get("/roll-forward", operation_id="get_roll_forward", scope=Scope.METRICS_READ, responses=problems(403))
+    @get("/roll-forward", operation_id="get_roll_forward", scope=Scope.METRICS_READ, responses=problems(403, 503))
     async def roll_forward(
         self,
         caller: Caller,
-        session: Session,
-        now: Now,
+        report: Report,
         unit: UnitParameter = None,
         first: FirstMonth = None,
         last: LastMonth = None,
@@ -47,16 +46,16 @@ class BookRoutes(Controller):
         """Tell month by month what is owed to members: what was issued, redeemed, expired, taken back."""
         own = unit or caller.program.rules.unit
         months, found = await books.roll_forward(
-            session, program=caller.program, unit=own, first=first, last=last, now=now
+            report.session, program=caller.program, unit=own, first=first, last=last, now=report.now
         )
-        present = now.astimezone(caller.program.rules.zone).date().replace(day=1)
-        return roll_forward_out(months, found, is_present=months[-1].first >= present)
+        present = report.now.astimezone(caller.program.rules.zone).date().replace(day=1)
+        return roll_forward_out(months, found, is_present=months[-1].first >= present, as_of=report.now)
 
-    @get("/cohorts", operation_id="get_cohorts", scope=Scope.METRICS_READ, responses=problems(403))
-    async def cohorts(self, caller: Caller, session: Session, unit: UnitParameter = None) -> CohortsOut:
+    @get("/cohorts", operation_id="get_cohorts", scope=Scope.METRICS_READ, responses=problems(403, 503))
+    async def cohorts(self, caller: Caller, report: Report, unit: UnitParameter = None) -> CohortsOut:
         """Tell what has become of the points of each month, breakage among it."""
-        found, own = await books.cohorts(session, program=caller.program, unit=unit or caller.program.rules.unit)
-        return cohorts_out(found, own)
+        found, own = await books.cohorts(report.session, program=caller.program, unit=unit or caller.program.rules.unit)
+        return cohorts_out(found, own, as_of=report.now)
 
     @get("/seals", operation_id="list_ledger_seals", scope=Scope.POINTS_READ, responses=problems(403))
     async def seals(

@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import msgspec
 
 from loyalty.books.models import LedgerSeal
@@ -32,10 +34,11 @@ class RollForwardOut(msgspec.Struct):
     """The points liability month by month, in one unit.
 
     `balances` is what all wallets say now, lots less debt; where the last month is the present one, `holds` says that
-    its closing is exactly that.
+    its closing is exactly that. All that was recorded until `as_of` is in it.
     """
 
     unit: str
+    as_of: datetime
     months: list[MonthOut]
     lots: int
     debt: int
@@ -64,9 +67,13 @@ class CohortOut(msgspec.Struct):
 
 
 class CohortsOut(msgspec.Struct):
-    """Points by the month they were credited in; `holds` says that all that remains is exactly what lots hold."""
+    """Points by the month they were credited in; `holds` says that all that remains is exactly what lots hold.
+
+    All that was recorded until `as_of` is in it.
+    """
 
     unit: str
+    as_of: datetime
     cohorts: list[CohortOut]
     lots: int
     debt: int
@@ -105,10 +112,11 @@ class SealProofOut(msgspec.Struct):
     broken: list[BrokenSealOut]
 
 
-def roll_forward_out(months: list[Month], books: Books, *, is_present: bool) -> RollForwardOut:
+def roll_forward_out(months: list[Month], books: Books, *, is_present: bool, as_of: datetime) -> RollForwardOut:
     agrees = books.lots == books.held and (not is_present or months[-1].closing == books.held - books.debt)
     return RollForwardOut(
         unit=books.unit,
+        as_of=as_of,
         months=[_month_out(month) for month in months],
         lots=books.lots,
         debt=books.debt,
@@ -117,9 +125,10 @@ def roll_forward_out(months: list[Month], books: Books, *, is_present: bool) -> 
     )
 
 
-def cohorts_out(found: list[Cohort], books: Books) -> CohortsOut:
+def cohorts_out(found: list[Cohort], books: Books, *, as_of: datetime) -> CohortsOut:
     return CohortsOut(
         unit=books.unit,
+        as_of=as_of,
         cohorts=[_cohort_out(cohort) for cohort in found],
         lots=books.lots,
         debt=books.debt,

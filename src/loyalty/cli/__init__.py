@@ -12,7 +12,7 @@ from loyalty.cli.callers import keys_group, managers_group
 from loyalty.cli.files import adjust_many, import_history
 from loyalty.cli.ledger import ledger_group
 from loyalty.cli.programs import programs_group, show_jobs
-from loyalty.cli.serving import demo, migrate_database, openapi, run_worker, serve
+from loyalty.cli.serving import demo, distribute, migrate_database, openapi, run_worker, serve
 from loyalty.core.embedded import EmbeddedRefused
 
 
@@ -30,6 +30,7 @@ class _Commands(click.Group):
     cls=_Commands,
     commands=[
         migrate_database,
+        distribute,
         serve,
         run_worker,
         demo,

@@ -9,11 +9,13 @@ import uvicorn
 
 from loyalty import local, worker
 from loyalty.app import create_app
-from loyalty.core import migrate
-from loyalty.core.db import create_engine, create_sessions
+from loyalty.cli.terminal import with_sessions
+from loyalty.core import distribution, migrate
+from loyalty.core.db import Sessions, create_engine, create_sessions
 from loyalty.core.reference import openapi_json
 from loyalty.core.settings import Settings
 from loyalty.demo import command as demonstration
+from loyalty.schema import METADATA
 
 
 @click.command("migrate")
@@ -22,6 +24,25 @@ def migrate_database() -> None:
     with local.settings() as settings:
         migrate.upgrade(settings.database_url)
     click.echo("The schema is up to date.")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Print the calls, and make none; needs no database.")
+def distribute(dry_run: bool) -> None:
+    """Spread the migrated schema over a Citus cluster by program, printing each call; what is spread is passed over."""
+    if dry_run:
+        for placement in distribution.placements(METADATA):
+            click.echo(f"{placement.call};")
+        return
+
+    async def place(sessions: Sessions) -> int:
+        done = 0
+        async for placement in distribution.distribute(sessions, metadata=METADATA):
+            click.echo(f"{placement.call};")
+            done += 1
+        return done
+
+    click.echo(f"-- {with_sessions(place)} tables placed.")
 
 
 @click.command()

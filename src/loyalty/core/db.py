@@ -1,7 +1,7 @@
 """The database: engine, sessions, and the one place where a transaction is committed."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
 from asyncpg import Connection, InterfaceError, InternalClientError, PostgresConnectionError, PostgresError
-from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, text
+from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, event, text
+from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
@@ -47,24 +48,37 @@ class Row(DeclarativeBase):
 
 
 T = TypeVar("T", bound=Row)
+UNPREPARED: Final = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+"""Both caches of prepared statements, asyncpg's own and the one above it, off: statements then have no names."""
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
-    return create_async_engine(
+    named = {"application_name": "loyalty", "timezone": "UTC"}
+    limits = {"lock_timeout": settings.lock_timeout_ms, "statement_timeout": settings.statement_timeout_ms}
+    with_session = {"server_settings": named | {name: str(value) for name, value in limits.items()}}
+    engine = create_async_engine(
         settings.database_url,
         hide_parameters=True,
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=settings.pool_timeout_ms / 1000,
-        connect_args={
-            "server_settings": {
-                "application_name": "loyalty",
-                "lock_timeout": str(settings.lock_timeout_ms),
-                "statement_timeout": str(settings.statement_timeout_ms),
-                "timezone": "UTC",
-            }
-        },
+        connect_args=with_session if settings.prepared_statements else {"server_settings": named, **UNPREPARED},
     )
+    if not settings.prepared_statements:
+        limit_transactions(engine, limits)
+    return engine
+
+
+def limit_transactions(engine: AsyncEngine, limits_ms: Mapping[str, int]) -> None:
+    """Set time-outs as each transaction begins, for where a session is not this program's own.
+
+    PgBouncer refuses them at the opening of a session, or drops them if told to ignore them.
+    """
+    limits = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits_ms.items())
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: SyncConnection) -> None:
+        connection.exec_driver_sql(f"SELECT {limits}")
 
 
 def create_sessions(engine: AsyncEngine) -> Sessions:
@@ -74,6 +88,11 @@ def create_sessions(engine: AsyncEngine) -> Sessions:
 def create_snapshots(engine: AsyncEngine) -> Sessions:
     """Return sessions for reading, on the same connections: all that one reads is as of one instant."""
     return create_sessions(engine.execution_options(isolation_level="REPEATABLE READ"))
+
+
+def create_reports(engine: AsyncEngine) -> Sessions:
+    """Return sessions that read as `create_snapshots`' do, and that the database lets write nothing."""
+    return create_sessions(engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
 
 
 @asynccontextmanager

@@ -32,12 +32,16 @@ class ClocksDiffer(Unavailable):
     seconds: float
 
 
-async def check_database(session: AsyncSession, *, clock: Callable[[], datetime]) -> None:
-    """Raise DatabaseForgets or ClocksDiffer."""
-    before = clock()
-    told, forgetful = (await session.execute(text(_STATE))).one()
-    if forgetful:
+async def check_durability(session: AsyncSession) -> None:
+    """Raise DatabaseForgets."""
+    if forgetful := (await session.execute(text(_FORGETFUL))).scalar_one():
         raise DatabaseForgets(settings=forgetful)
+
+
+async def check_clocks(session: AsyncSession, *, clock: Callable[[], datetime]) -> None:
+    """Raise ClocksDiffer."""
+    before = clock()
+    told = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
     apart = max(before - told, told - clock())
     if apart > MOST_SKEW:
         raise ClocksDiffer(seconds=apart.total_seconds())
@@ -59,8 +63,8 @@ async def is_superuser(session: AsyncSession) -> bool:
     return bool(found.scalar_one())
 
 
-_STATE: Final = """
-SELECT clock_timestamp(), array(
+_FORGETFUL: Final = """
+SELECT array(
     SELECT name FROM pg_settings
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name
 )

@@ -28,6 +28,7 @@ EXPAND: Final = QueryParameter(
 JSON: Final = "application/json"
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 _SESSION: Final = "session"
+_REPORT: Final = "report"
 _WELL_FORMED_ID: Final = re.compile(r"^req_[0-9a-z]{26}$")
 
 
@@ -46,6 +47,13 @@ async def provide_session(request: Request[Any, Any, Any]) -> AsyncIterator[Asyn
 
 
 Session = NamedDependency[AsyncSession]
+
+
+async def open_report(request: Request[Any, Any, Any], sessions: Sessions) -> AsyncSession:
+    """Open a second session, for reading; it ends with the request."""
+    session = await open_session(sessions)
+    request.scope["state"][_REPORT] = session
+    return session
 
 
 class RequestEdge:
@@ -76,9 +84,10 @@ class RequestEdge:
                 raise HTTPException(status_code=400)
             await self._app(scope, receive, named)
         finally:
-            session = scope["state"].pop(_SESSION, None)
-            if session is not None:
-                await session.close()
+            for name in (_REPORT, _SESSION):
+                session = scope["state"].pop(name, None)
+                if session is not None:
+                    await session.close()
 
 
 async def check_outline(request: Request[Any, Any, Any]) -> None:

@@ -4,13 +4,12 @@ from typing import Annotated, Final
 from litestar import Controller, get
 from litestar.params import QueryParameter
 
-from loyalty.access.guards import Caller, Now
+from loyalty.access.guards import Caller, Report
 from loyalty.access.rules import Caller as CallerFacts
 from loyalty.access.rules import Scope
 from loyalty.core.errors import Fault, ValidationFailed
 from loyalty.core.fields import read_instant
 from loyalty.core.problems import problems
-from loyalty.core.web import Session
 from loyalty.metrics import adjusted, comparison, rules, service, windows
 from loyalty.metrics.rules import View
 from loyalty.metrics.schemas import (
@@ -58,49 +57,46 @@ class MetricRoutes(Controller):
     async def retention(
         self,
         caller: Caller,
-        session: Session,
-        now: Now,
+        report: Report,
         first: From = None,
         end: To = None,
         period: PeriodParameter = None,
         as_of: AsOf = None,
     ) -> RetentionRate:
         """Of the customers who bought in the previous window, the share who bought in this one; the last quarter."""
-        view = _view(caller, as_of=as_of, now=now)
+        view = _view(caller, as_of=as_of, now=report.now)
         window = windows.chosen(first=first, end=end, period=period, as_of=view.as_of, zone=view.zone)
-        return await service.retention_rate(session, view=view, window=window)
+        return await service.retention_rate(report.session, view=view, window=window)
 
     @get("/churn-rate", operation_id="get_churn_rate", scope=Scope.METRICS_READ, responses=_REFUSALS)
     async def churn(
         self,
         caller: Caller,
-        session: Session,
-        now: Now,
+        report: Report,
         first: From = None,
         end: To = None,
         period: PeriodParameter = None,
         as_of: AsOf = None,
     ) -> ChurnRate:
         """Of the customers who bought in the previous window, the share who did not in this one; the last quarter."""
-        view = _view(caller, as_of=as_of, now=now)
+        view = _view(caller, as_of=as_of, now=report.now)
         window = windows.chosen(first=first, end=end, period=period, as_of=view.as_of, zone=view.zone)
-        return await service.churn_rate(session, view=view, window=window)
+        return await service.churn_rate(report.session, view=view, window=window)
 
     @get("/crr-textbook", operation_id="get_crr_textbook", scope=Scope.METRICS_READ, responses=_REFUSALS)
     async def textbook(
         self,
         caller: Caller,
-        session: Session,
-        now: Now,
+        report: Report,
         first: From = None,
         end: To = None,
         period: PeriodParameter = None,
         as_of: AsOf = None,
     ) -> CrrTextbook:
         """Divide customers at the end by customers at the start, as textbooks do; the last quarter."""
-        view = _view(caller, as_of=as_of, now=now)
+        view = _view(caller, as_of=as_of, now=report.now)
         window = windows.chosen(first=first, end=end, period=period, as_of=view.as_of, zone=view.zone)
-        return await service.crr_textbook(session, view=view, window=window)
+        return await service.crr_textbook(report.session, view=view, window=window)
 
     @get(
         "/repeat-purchase-rate", operation_id="get_repeat_purchase_rate", scope=Scope.METRICS_READ, responses=_REFUSALS
@@ -108,8 +104,7 @@ class MetricRoutes(Controller):
     async def repeat(
         self,
         caller: Caller,
-        session: Session,
-        now: Now,
+        report: Report,
         first: From = None,
         end: To = None,
         period: PeriodParameter = None,
@@ -117,16 +112,15 @@ class MetricRoutes(Controller):
         horizon_days: Horizon = rules.REPEAT_HORIZON_DAYS,
     ) -> RepeatPurchaseRate:
         """Of the first-time buyers of the window, the share who bought again in time; the latest 90 mature days."""
-        view = _view(caller, as_of=as_of, now=now)
+        view = _view(caller, as_of=as_of, now=report.now)
         window = windows.chosen(first=first, end=end, period=period, as_of=view.as_of, zone=view.zone)
-        return await service.repeat_purchase_rate(session, view=view, window=window, horizon_days=horizon_days)
+        return await service.repeat_purchase_rate(report.session, view=view, window=window, horizon_days=horizon_days)
 
     @get("/referral-rate", operation_id="get_referral_rate", scope=Scope.METRICS_READ, responses=_REFUSALS)
     async def referral(
         self,
         caller: Caller,
-        session: Session,
-        now: Now,
+        report: Report,
         first: From = None,
         end: To = None,
         period: PeriodParameter = None,
@@ -134,9 +128,9 @@ class MetricRoutes(Controller):
         hold_days: Hold = 0,
     ) -> ReferralRate:
         """Of the members, the share who referred a customer that was approved; 90 days until the hold."""
-        view = _view(caller, as_of=as_of, now=now)
+        view = _view(caller, as_of=as_of, now=report.now)
         window = windows.chosen(first=first, end=end, period=period, as_of=view.as_of, zone=view.zone)
-        return await service.referral_rate(session, view=view, hold_days=hold_days, window=window)
+        return await service.referral_rate(report.session, view=view, hold_days=hold_days, window=window)
 
     @get(
         "/referred-customer-share",
@@ -147,17 +141,16 @@ class MetricRoutes(Controller):
     async def referred(
         self,
         caller: Caller,
-        session: Session,
-        now: Now,
+        report: Report,
         first: From = None,
         end: To = None,
         period: PeriodParameter = None,
         as_of: AsOf = None,
     ) -> ReferredCustomerShare:
         """Of the new customers of the window, the share who were referred; the last quarter."""
-        view = _view(caller, as_of=as_of, now=now)
+        view = _view(caller, as_of=as_of, now=report.now)
         window = windows.chosen(first=first, end=end, period=period, as_of=view.as_of, zone=view.zone)
-        return await service.referred_customer_share(session, view=view, window=window)
+        return await service.referred_customer_share(report.session, view=view, window=window)
 
     @get(
         "/members-versus-non-members",
@@ -168,8 +161,7 @@ class MetricRoutes(Controller):
     async def members_versus_non_members(
         self,
         caller: Caller,
-        session: Session,
-        now: Now,
+        report: Report,
         first: From = None,
         end: To = None,
         period: PeriodParameter = None,
@@ -179,11 +171,11 @@ class MetricRoutes(Controller):
         horizon_days: Horizon = adjusted.HORIZON_DAYS,
     ) -> MembersVersusNonMembers:
         """Compare members with non-members: raw, then like with like. An association either way."""
-        view = _view(caller, as_of=as_of, now=now)
+        view = _view(caller, as_of=as_of, now=report.now)
         window = windows.chosen(first=first, end=end, period=period, as_of=view.as_of, zone=view.zone)
         trial_window = windows.chosen(first=trials_from, end=trials_to, period=None, as_of=view.as_of, zone=view.zone)
         return await comparison.members_versus_non_members(
-            session, view=view, window=window, trial_window=trial_window, horizon_days=horizon_days
+            report.session, view=view, window=window, trial_window=trial_window, horizon_days=horizon_days
         )
 
 

@@ -7,10 +7,11 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from loyalty.core.db import UNPREPARED, limit_transactions
 from loyalty.schema import METADATA
 
-# As the session is opened, not by a statement: that would begin a transaction, and all migrations would share it.
-_PATIENCE = {"server_settings": {"lock_timeout": "5s"}}
+# As each transaction begins: each migration has one of its own, and behind PgBouncer the session is not this program's.
+_PATIENCE = {"lock_timeout": 5_000}
 
 
 def _migrate(connection: Connection) -> None:
@@ -23,7 +24,8 @@ def _migrate(connection: Connection) -> None:
 
 async def _run() -> None:
     url = context.config.get_main_option("sqlalchemy.url") or ""
-    engine = create_async_engine(url, poolclass=NullPool, connect_args=_PATIENCE)
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=UNPREPARED)
+    limit_transactions(engine, _PATIENCE)
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)
     await engine.dispose()
