@@ -70,8 +70,11 @@ class Bench:
     async def turns(self) -> None:
         """Measure all closed loops, the systems of an operation one right after the other."""
         for _ in range(self.plan.rounds):
-            for clients in self.plan.clients:
+            for wanted in self.plan.clients:
                 for operation in OPERATIONS:
+                    clients = min(wanted, operation.most_clients)
+                    if clients < wanted and clients in self.plan.clients:
+                        continue
                     await self._limit(operation.name, operation.limit, clients=clients)
                     if operation.baseline:
                         await self._baseline(operation.name, operation.baseline, clients=clients)
@@ -119,11 +122,13 @@ class Bench:
         while True:
             if operation.uses_orders and (lacking := needed - len(self.shop.returnable)) > 0:
                 await do(self.shop, partial(ORDER.product, self.shop), times=lacking)
-            if await self._load(cell, Clients(script, ports=ports, clients=clients), on, rate):
+            if await self._load(cell, Clients(script, ports=ports, clients=clients), on, rate, operation.times):
                 return
             needed *= 4
 
-    async def _load(self, cell: Cell, clients: Clients, on: Sequence[Running], rate: float | None) -> bool:
+    async def _load(
+        self, cell: Cell, clients: Clients, on: Sequence[Running], rate: float | None, times: int = 1
+    ) -> bool:
         """Measure; false, and nothing kept, where there was too little to do for a whole window."""
         warm, seconds = self._window(cell.clients, rate)
         meter = _Meter(self.server.pid, [server.pid for server in on])
@@ -133,7 +138,7 @@ class Bench:
             sample = await clients.open(rate=rate, warm=warm, seconds=seconds, snapshot=meter.read)
         if clients.exhausted:
             return False
-        self._keep(cell, sample, meter, serves=True)
+        self._keep(cell, sample, meter, serves=True, times=times)
         return True
 
     def _window(self, clients: int, rate: float | None) -> tuple[float, float]:
@@ -147,10 +152,10 @@ class Bench:
             if (cell.operation, cell.system) == (operation, system) and workers in (None, cell.workers)
         )
 
-    def _keep(self, cell: Cell, sample: Sample, meter: "_Meter", *, serves: bool) -> None:
+    def _keep(self, cell: Cell, sample: Sample, meter: "_Meter", *, serves: bool, times: int = 1) -> None:
         if sample.refusal:
             self.refusals[cell.operation] = f"{cell.system}: {sample.refusal}"
-        self.runs.append((cell, read_run(sample, meter.used, cores=CORES, serves=serves)))
+        self.runs.append((cell, read_run(sample, meter.used, cores=CORES, serves=serves, times=times)))
 
 
 @asynccontextmanager
@@ -176,7 +181,11 @@ async def _warm(shop: Shop, servers: Sequence[Running]) -> None:
     for operation in OPERATIONS:
         for running in servers:
             await do(
-                shop, partial(operation.product, shop), times=_WARM_TIMES, clients=_WARM_CLIENTS, port=running.port
+                shop,
+                partial(operation.product, shop),
+                times=max(1, _WARM_TIMES // operation.times),
+                clients=_WARM_CLIENTS,
+                port=running.port,
             )
 
 

@@ -12,13 +12,15 @@ from benchmarks.load import Script, http
 from benchmarks.shop import Shop, basket
 
 BaselineScript = Callable[[], Script]
+_BATCH = 100
 
 
 @dataclass(frozen=True)
 class Operation:
     """An operation on the product, its limit, and the hand-written counterpart where there is one.
 
-    `uses_orders`: each needs an order that no other one had.
+    `uses_orders`: each needs an order that no other one had. `times`: one request does it so many times, and figures
+    but those of latency are of one of them. `most_clients`: more would only wait.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Operation:
     limit: Limit
     baseline: BaselineScript | None = None
     uses_orders: bool = False
+    times: int = 1
+    most_clients: int = 1000
 
 
 def order(shop: Shop) -> Script:
@@ -34,6 +38,18 @@ def order(shop: Shop) -> Script:
 
 def hot_order(shop: Shop) -> Script:
     yield shop.post("/v1/orders", basket(shop.customers[0], external_id=uuid4().hex))
+
+
+def single_order(shop: Shop) -> Script:
+    """With a parameter it is out of the ordinary, and placed by itself."""
+    body = basket(random.choice(shop.customers), external_id=uuid4().hex)
+    yield shop.post("/v1/orders?dry_run=false", body)
+
+
+def batch(shop: Shop) -> Script:
+    orders = [basket(random.choice(shop.customers), external_id=uuid4().hex) for _ in range(_BATCH)]
+    placed = yield shop.post("/v1/orders/batch", {"orders": orders})
+    assert placed.count(b'"status":201') == _BATCH, placed[:500]
 
 
 def quote(shop: Shop) -> Script:
@@ -108,6 +124,8 @@ ORDER = Operation("order", order, limit.ORDER, baseline_order)
 QUOTE = Operation("quote", quote, limit.QUOTE)
 OPERATIONS = (
     ORDER,
+    Operation("order, by itself", single_order, limit.ORDER, baseline_order),
+    Operation("orders, a hundred at once", batch, limit.ORDER, baseline_order, times=_BATCH, most_clients=8),
     Operation("order, one member", hot_order, limit.HOT_ORDER, baseline_hot_order),
     QUOTE,
     Operation("redemption", redemption, limit.REDEMPTION),

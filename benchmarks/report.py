@@ -70,9 +70,9 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     return ranked[max(0, -int(-share * len(ranked) // 1) - 1)]
 
 
-def read_run(sample: Sample, used: Usage, *, cores: int, serves: bool) -> Run:
-    """Divide what was used in a window by what was done in it."""
-    done = len(sample.latencies_ms)
+def read_run(sample: Sample, used: Usage, *, cores: int, serves: bool, times: int = 1) -> Run:
+    """Divide what was used in a window by what was done in it: `times` by each request."""
+    done = times * len(sample.latencies_ms)
 
     def each(seconds: float) -> float | None:
         return 1000 * seconds / done if done else None
