@@ -173,3 +173,42 @@ async def test_a_reply_is_json_of_its_stated_length(shop: Shop) -> None:
     reply: httpx.Response = await shop.send("GET", f"/v1/members/{member['id']}/wallets")
     assert reply.headers["content-type"] == "application/json"
     assert int(reply.headers["content-length"]) == len(reply.content)
+
+
+async def test_quotes_given_together_are_those_given_alone(shop: Shop, taken: list[str]) -> None:
+    burn = {"rates": {"EUR": {"points": 10, "amount_minor": 5}}, "least_points": 10, "most_percent": 50}
+    await shop.send("PATCH", "/v1/program", {"burn": burn}, expect=200)
+    limits = {"per_member": {"points": 90, "period": "month"}, "budget": 400}
+    for terms in (
+        {"kind": "bonus", "points": 7, "unit": "stars", "conditions": {"order_numbers": [2]}},
+        {"kind": "points_per_item", "points": 3, "conditions": {"attributes": {"level": ["gold"]}}},
+        {"kind": "points_per_amount", "points": 1, "step_minor": {"EUR": 50}, "limits": limits},
+    ):
+        await shop.post("/v1/earning-rules", {"name": "more", "terms": terms})
+    ann = await shop.enrol(attributes={"level": "gold"})
+    await shop.order(30, customer_id=ann["customer_id"])
+    basket = shop.order_body()
+    del basket["external_id"]
+    bodies: list[Json] = [
+        {**basket, "customer_id": ann["customer_id"]},
+        {**basket, "customer_id": ann["customer_id"]},
+        {**basket, "channel": "app"},
+        {**basket, "external_customer_id": "nobody-yet"},
+        {**basket, "customer_id": "cus_00000000000000000000000000"},
+        {**basket, "currency": "CHF", "lines": []},
+        {**basket, "customer_id": ann["customer_id"], "pay_points": 20},
+    ]
+    taken.clear()
+    together = await asyncio.gather(*(shop.send("POST", "/v1/quotes", body) for body in bodies))
+    assert taken == ["create_quote"] * 3
+    alone = [await shop.client.post("/v1/quotes", json=body, headers=_out_of_the_ordinary(shop)) for body in bodies]
+    assert [reply.status_code for reply in together] == [201, 201, 201, 201, 404, 400, 201]
+    assert [_told(reply) for reply in together] == [_told(reply) for reply in alone]
+    assert together[0].json()["offer"] is not None
+    placed = {**shop.order_body(), "customer_id": ann["customer_id"], "quote_id": together[0].json()["id"]}
+    done = await shop.post("/v1/orders", placed)
+    assert done["awards"] == together[0].json()["awards"]
+
+
+def _told(reply: httpx.Response) -> Json:
+    return {name: value for name, value in reply.json().items() if name not in ("id", "request_id")}

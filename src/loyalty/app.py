@@ -21,7 +21,7 @@ from loyalty.access.routes import KeyRoutes, SessionRoutes
 from loyalty.activities.routes import ActivityRoutes
 from loyalty.adjustments.routes import AdjustmentRoutes
 from loyalty.books.routes import BookRoutes
-from loyalty.checkout.express import OrderExpress
+from loyalty.checkout.express import OrderExpress, QuoteExpress
 from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
 from loyalty.configuration.routes import ConfigurationRoutes
 from loyalty.core import clock, migrate, readiness
@@ -171,6 +171,7 @@ def create_app(settings: Settings) -> Litestar:
     )
     works: list[Together[Any, Any]] = [
         order_express,
+        QuoteExpress(sessions, keyring),
         RedemptionExpress(sessions, keyring),
         HoldExpress(sessions, keyring),
         CaptureExpress(sessions, keyring),

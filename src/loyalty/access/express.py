@@ -48,6 +48,8 @@ class Together(ABC, Generic[T, R]):
     operation: ClassVar[str]
     address: ClassVar[Address]
     scope: ClassVar[Scope]
+    has_key: ClassVar[bool] = True
+    """Whether the operation is done once under an Idempotency-Key."""
 
     def __init__(self, sessions: Sessions, keyring: Keyring) -> None:
         self._sessions = sessions
@@ -87,12 +89,12 @@ class Together(ABC, Generic[T, R]):
         try:
             content = msgspec.json.decode(parcel.body) if parcel.body else None
             what = self.read(content, named=parcel.named)
-            key = "" if parcel.key is None else idempotency.read_key(parcel.key)
+            key = idempotency.read_key(parcel.key) if self.has_key else ""
         except _UNREADABLE:
             return None
         if what is None:
             return None
-        asked = () if parcel.key is None else fingerprints(self._keyring, path=parcel.path, content=content)
+        asked = fingerprints(self._keyring, path=parcel.path, content=content) if self.has_key else ()
         return Wanted(credential, Call(credential.program_id, self.operation, key, asked), what)
 
     async def _do_group(self, _: UUID, wanted: Sequence[Wanted[T]]) -> Sequence[R | None]:

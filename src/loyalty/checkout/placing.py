@@ -19,7 +19,6 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call
 from loyalty.core.signing import Keyring
 from loyalty.earning import limiting
-from loyalty.earning import service as earning
 from loyalty.earning.service import Count
 from loyalty.members import merging
 from loyalty.members import service as members
@@ -190,45 +189,23 @@ async def _count(session: AsyncSession, *, program: Program, placed: Sequence[Ne
 
 async def _know(session: AsyncSession, *, program: Program, placed: Sequence[NewOrder]) -> till.Known:
     """Load what decisions need. Locks referrals, then limits."""
-    buyers = {order.customer_id for order in placed if order.customer_id is not None}
     paying = {
         order.customer_id for order in placed if order.customer_id is not None and order.paid and order.total_minor
     }
     waiting = await rewarding.lock_waiting(session, program_id=program.id, referee_ids=paying)
-    own_orders = [order.id for order in placed]
-    bought = (
-        await orders.have_bought(session, program_id=program.id, customer_ids=waiting, other_than=own_orders)
-        if waiting
-        else set()
-    )
-    concerned = {*buyers, *(referral.advocate_id for referral in waiting.values())}
-    standings = await members.standings(session, program_id=program.id, member_ids=concerned) if concerned else {}
-    rule_set = await earning.rule_set(session, program_id=program.id)
-    terms = [version.terms for version in rule_set.versions]
-    numbers: dict[UUID, int] = {}
-    if any(own.conditions.count_orders for own in terms):
-        numbers = await orders.numbers(session, program_id=program.id, customer_ids=buyers)
-        for order in placed:
-            if order.customer_id is not None:
-                numbers[order.customer_id] -= 1
-    attributes: Mapping[UUID, dict[str, str]] = {}
-    if any(own.conditions.attributes for own in terms):
-        attributes = await members.attributes(session, program_id=program.id, member_ids=buyers)
-    counting = {
-        (buyer.id, till.counted_at(order, buyer))
-        for order in placed
-        if order.customer_id is not None and (buyer := standings.get(order.customer_id)) is not None
-    }
-    limited = {rule.rule_id: rule for _, at in counting for rule in rule_set.at(at)}
-    occasions = {(member_id, at.astimezone(program.rules.zone).date()) for member_id, at in counting}
-    tally = await limiting.lock(session, program_id=program.id, rules=limited.values(), occasions=occasions)
-    return till.Known(
+    bought: set[UUID] = set()
+    if waiting:
+        bought = await orders.have_bought(
+            session, program_id=program.id, customer_ids=waiting, other_than=[order.id for order in placed]
+        )
+    known = await till.know(
+        session,
         program=program,
-        standings=standings,
-        bought=bought,
-        waiting={who: own for who, own in waiting.items() if who not in bought},
-        numbers=numbers,
-        attributes=dict(attributes),
-        rule_set=rule_set,
-        tally=tally,
+        orders_=placed,
+        recorded=True,
+        others={referral.advocate_id for referral in waiting.values()},
+        limits=limiting.lock,
     )
+    known.bought = bought
+    known.waiting = {who: own for who, own in waiting.items() if who not in bought}
+    return known

@@ -85,7 +85,7 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
     offer = None
     if spendable is not None and not paid_by_gift_card(discounts):
         offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=order.lines, spendable=spendable)
-    begins_at, ends_at = _dates(program, now=now)
+    begins_at, ends_at = dates_of(program, now=now)
     return View(recorded, order, counted, spendable, offer, tender, discounts, begins_at, ends_at)
 
 
@@ -98,7 +98,7 @@ def figures_of(
     now: datetime,
 ) -> Figures:
     """Return what an order placed and paid now comes to."""
-    begins_at, ends_at = _dates(program, now=now)
+    begins_at, ends_at = dates_of(program, now=now)
     return Figures(
         awards={ids.public("rul", award.rule.rule_id): award.points for award in awards},
         paid_points=tender.points if tender else 0,
@@ -134,7 +134,7 @@ async def _spendable(session: AsyncSession, *, program: Program, customer_id: UU
     return next((view.wallet.spendable for view in views if view.wallet.key.unit == program.rules.unit), 0)
 
 
-def _dates(program: Program, *, now: datetime) -> tuple[datetime | None, datetime | None]:
+def dates_of(program: Program, *, now: datetime) -> tuple[datetime | None, datetime | None]:
     """Return when points of an order paid now begin, if not at once or on an event, and when they end then."""
     begins_at = program.rules.starts_at(now)
     dates = program.rules.expiry.dates_from(begins_at or now, program.rules.zone)

@@ -1,5 +1,6 @@
 """Many orders decided together: what they need is loaded once, each is decided in memory, all is written in sets."""
 
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +13,9 @@ from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
 from loyalty.earning.paying import pay
 from loyalty.earning.service import Count, RuleSet
+from loyalty.members import service as members
 from loyalty.members.rules import Standing
+from loyalty.orders import service as orders
 from loyalty.orders.rules import NewOrder
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -39,6 +42,53 @@ class Known:
     attributes: dict[UUID, dict[str, str]]
     rule_set: RuleSet
     tally: Tally
+
+
+async def know(
+    session: AsyncSession,
+    *,
+    program: Program,
+    orders_: Sequence[NewOrder],
+    recorded: bool,
+    limits: Callable[..., Awaitable[Tally]],
+    others: Collection[UUID] = (),
+) -> Known:
+    """Load what it takes to judge orders, and where `others` stand; `limits` looks up what rules may still give.
+
+    Whether the orders are `recorded` already decides which of its buyer's each is.
+    """
+    buyers = {order.customer_id for order in orders_ if order.customer_id is not None}
+    concerned = buyers.union(others)
+    standings = await members.standings(session, program_id=program.id, member_ids=concerned) if concerned else {}
+    rule_set = await earning.rule_set(session, program_id=program.id)
+    terms = [version.terms for version in rule_set.versions]
+    numbers: dict[UUID, int] = {}
+    if any(own.conditions.count_orders for own in terms):
+        numbers = await orders.numbers(session, program_id=program.id, customer_ids=buyers)
+        for order in orders_:
+            if order.customer_id is not None and recorded:
+                numbers[order.customer_id] -= 1
+    attributes: dict[UUID, dict[str, str]] = {}
+    if any(own.conditions.attributes for own in terms):
+        attributes = await members.attributes(session, program_id=program.id, member_ids=buyers)
+    counting = {
+        (buyer.id, counted_at(order, buyer))
+        for order in orders_
+        if order.customer_id is not None and (buyer := standings.get(order.customer_id)) is not None
+    }
+    limited = {rule.rule_id: rule for _, at in counting for rule in rule_set.at(at)}
+    occasions = {(member_id, at.astimezone(program.rules.zone).date()) for member_id, at in counting}
+    tally = await limits(session, program_id=program.id, rules=limited.values(), occasions=occasions)
+    return Known(
+        program=program,
+        standings=standings,
+        bought=set(),
+        waiting={},
+        numbers=numbers,
+        attributes=attributes,
+        rule_set=rule_set,
+        tally=tally,
+    )
 
 
 @dataclass

@@ -18,8 +18,9 @@ from loyalty.core.problems import refusal
 
 _LARGEST: Final = 64 * 1024
 _JSON: Final = b"application/json"
+_KEY: Final = b"idempotency-key"
 _READS: Final = frozenset({b"authorization"})
-_WRITES: Final = frozenset({b"authorization", b"content-type", b"content-length", b"idempotency-key"})
+_WRITES: Final = frozenset({b"authorization", b"content-type", b"content-length"})
 _OUT_OF_THE_ORDINARY: Final = frozenset({b"request-id", b"transfer-encoding", b"cookie"})
 
 
@@ -72,12 +73,12 @@ class Express:
             return
         work, named = found
         body = b""
-        if b"idempotency-key" in headers:
+        if b"content-length" in headers:
             read = await _read(receive)
             if read is None:
                 return
             body, receive = read, _again(read, receive)
-        parcel = Parcel(scope["path"], named, headers[b"authorization"][7:], headers.get(b"idempotency-key"), body)
+        parcel = Parcel(scope["path"], named, headers[b"authorization"][7:], headers.get(_KEY), body)
         try:
             reply = await work(parcel)
         except Unavailable as error:
@@ -118,9 +119,9 @@ def _taken(scope: HTTPScope) -> dict[bytes, str] | None:
     for name, value in scope["headers"]:
         if name in _OUT_OF_THE_ORDINARY or name in found or (reads and name in _WRITES - _READS):
             return None
-        if name in wanted:
+        if name in wanted or name == _KEY:
             found[name] = value.decode("latin-1")
-    if len(found) < len(wanted) or not found[b"authorization"].startswith("Bearer "):
+    if not wanted <= found.keys() or not found[b"authorization"].startswith("Bearer "):
         return None
     if not reads:
         length = found[b"content-length"]

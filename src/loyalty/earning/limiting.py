@@ -27,6 +27,10 @@ class Tally:
     more_used: Counter[UsageKey] = field(default_factory=Counter)
     more_spent: Counter[UUID] = field(default_factory=Counter)
 
+    def apart(self) -> "Tally":
+        """Return the same, to be counted to by itself."""
+        return Tally(self.program_id, self.used, self.spent)
+
     def allowances(self, rules: Iterable[RuleVersion], *, member_id: UUID, day: date) -> dict[UUID, Allowance]:
         """Return what rules with limits may still give a member on a local day."""
         found = {}

@@ -91,9 +91,10 @@ async def delete_personal(session: AsyncSession, *, program_id: UUID, customer_i
         await session.execute(delete(table).where(table.program_id == program_id, table.customer_id == customer_id))
 
 
-async def has_customer(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
-    statement = "SELECT 1 FROM customers WHERE program_id = $1 AND id = $2"
-    return bool(await fetch(session, statement, program_id, customer_id))
+async def list_there(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these customers that are there."""
+    statement = "SELECT id FROM customers WHERE program_id = $1 AND id = ANY($2::uuid[])"
+    return {row[0] for row in await fetch(session, statement, program_id, list(customer_ids))}
 
 
 async def list_born_on(

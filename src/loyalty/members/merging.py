@@ -71,6 +71,12 @@ async def find_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUI
     return found.get(customer_id, customer_id)
 
 
+async def heirs(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Return who stands for each of these customers as things are."""
+    found = await customer_queries.find_merged(session, program_id=program_id, customer_ids=customer_ids)
+    return {own: found.get(own, own) for own in customer_ids}
+
+
 async def lock_heirs(session: AsyncSession, *, program_id: UUID, customers: Mapping[str, UUID]) -> dict[str, UUID]:
     """Lock who stands for these customers now, and return them by the same names; who is nobody is left out.
 

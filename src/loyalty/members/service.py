@@ -153,7 +153,12 @@ async def standings(session: AsyncSession, *, program_id: UUID, member_ids: Coll
 
 
 async def is_customer(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
-    return await customer_queries.has_customer(session, program_id=program_id, customer_id=customer_id)
+    return bool(await customers_there(session, program_id=program_id, customer_ids=[customer_id]))
+
+
+async def customers_there(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these customers that are there."""
+    return await customer_queries.list_there(session, program_id=program_id, customer_ids=customer_ids)
 
 
 async def attributes(

@@ -23,6 +23,7 @@ class WalletExpress(Together[UUID, list[View]]):
     operation = "list_member_wallets"
     address = Address("GET", "/v1/members/{}/wallets")
     scope = Scope.POINTS_READ
+    has_key = False
 
     def read(self, content: Any, *, named: str) -> UUID | None:  # noqa: ARG002 -- it has no body
         return ids.parse("mem", named)

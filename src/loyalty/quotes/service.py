@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -13,6 +15,15 @@ from loyalty.quotes.rules import Figures
 VALID_FOR: Final = timedelta(minutes=15)
 
 
+@dataclass(frozen=True)
+class Told:
+    """To whom a quote was given, for what, and what it came to."""
+
+    customer_id: UUID | None
+    content_digest: bytes
+    figures: Figures
+
+
 async def record(
     session: AsyncSession,
     *,
@@ -23,17 +34,28 @@ async def record(
     now: datetime,
 ) -> models.Quote:
     """Remember what a storefront was told."""
-    row = {
-        "program_id": program_id,
-        "id": ids.new(),
-        "customer_id": customer_id,
-        "content_digest": content_digest,
-        "figures": figures.written(),
-        "quoted_at": now,
-        "valid_until": now + VALID_FOR,
-    }
-    await queries.insert_quotes(session, [row])
-    return models.Quote(**row)
+    told = Told(customer_id, content_digest, figures)
+    return (await record_many(session, program_id=program_id, told=[told], now=now))[0]
+
+
+async def record_many(
+    session: AsyncSession, *, program_id: UUID, told: Sequence[Told], now: datetime
+) -> list[models.Quote]:
+    """Remember what storefronts were told."""
+    rows = [
+        {
+            "program_id": program_id,
+            "id": ids.new(),
+            "customer_id": own.customer_id,
+            "content_digest": own.content_digest,
+            "figures": own.figures.written(),
+            "quoted_at": now,
+            "valid_until": now + VALID_FOR,
+        }
+        for own in told
+    ]
+    await queries.insert_quotes(session, rows)
+    return [models.Quote(**row) for row in rows]
 
 
 async def check(
