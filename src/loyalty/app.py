@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from litestar import Litestar, get
 from litestar.datastructures import State
@@ -13,6 +13,7 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.plugins.pydantic import PydanticPlugin
 from sqlalchemy.exc import DBAPIError
 
+from loyalty.access.express import Together
 from loyalty.access.guards import SESSION_COOKIE, provide_call, provide_caller, provide_now
 from loyalty.access.passwords import Passwords
 from loyalty.access.routes import KeyRoutes, SessionRoutes
@@ -40,15 +41,18 @@ from loyalty.core.web import (
 from loyalty.earning.routes import EarningRuleRoutes
 from loyalty.enrolment.routes import enrol
 from loyalty.erasures.routes import erase
+from loyalty.holds.express import CaptureExpress, HoldExpress
 from loyalty.holds.routes import HoldRoutes
 from loyalty.imports.routes import bring_in
 from loyalty.members.routes import MemberRoutes, change_own_password, sign_in_member
 from loyalty.merges.routes import MergeRoutes
 from loyalty.metrics.routes import MetricRoutes
 from loyalty.outbox.routes import EventRoutes
+from loyalty.points.express import WalletExpress
 from loyalty.points.routes import PointRoutes
 from loyalty.profiles.routes import MeRoutes, explain_balance, list_offers
 from loyalty.programs.routes import ProgramRoutes
+from loyalty.redemptions.express import RedemptionExpress
 from loyalty.redemptions.routes import OwnRedemptionRoutes, RedemptionRoutes
 from loyalty.referrals.routes import ReferralRoutes, follow_link
 from loyalty.returns.routes import ReturnRoutes
@@ -128,7 +132,7 @@ def create_app(settings: Settings) -> Litestar:
             passwords.close()
             await engine.dispose()
 
-    sessions, keyring = create_sessions(engine), Keyring(settings)
+    sessions, snapshots, keyring = create_sessions(engine), create_snapshots(engine), Keyring(settings)
     order_express = OrderExpress(sessions, keyring)
     application = Litestar(
         route_handlers=[*_ROUTES, live, ready, ReferenceRoutes, reference_files()],
@@ -147,7 +151,7 @@ def create_app(settings: Settings) -> Litestar:
             {
                 "settings": settings,
                 "sessions": sessions,
-                "snapshots": create_snapshots(engine),
+                "snapshots": snapshots,
                 "keyring": keyring,
                 "order_express": order_express,
                 "passwords": passwords,
@@ -159,7 +163,14 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=_openapi(),
         logging_config=None,
     )
-    application.asgi_handler = Express(application.asgi_handler, {"/v1/orders": order_express})
+    works: list[Together[Any, Any]] = [
+        order_express,
+        RedemptionExpress(sessions, keyring),
+        HoldExpress(sessions, keyring),
+        CaptureExpress(sessions, keyring),
+        WalletExpress(snapshots, keyring),
+    ]
+    application.asgi_handler = Express(application.asgi_handler, {work.address: work for work in works})
     return application
 
 

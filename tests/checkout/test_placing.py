@@ -13,7 +13,7 @@ from tests.earning.till import balances, line, make_rule, start_over
 from tests.shop import Json, Shop
 
 from loyalty.checkout import placing
-from loyalty.checkout.placing import Placed, Wanted
+from loyalty.checkout.placing import Known, Placed, Wanted
 
 A_POINT_A_EURO: Json = {"points": 1, "step_minor": {"EUR": 100}}
 LIMITED: Json = {"limits": {"per_member": {"points": 90, "period": "month"}, "budget": 400}}
@@ -25,7 +25,7 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
     seen: list[list[bool]] = []
     place = placing.place
 
-    async def spy(session: AsyncSession, *, wanted: Sequence[Wanted], **more: Any) -> list[Placed | None]:
+    async def spy(session: AsyncSession, *, wanted: Sequence[Wanted], **more: Any) -> list[Placed | Known | None]:
         found = await place(session, wanted=wanted, **more)
         seen.append([own is not None for own in found])
         return found
@@ -108,11 +108,11 @@ async def test_a_group_that_fails_is_placed_one_by_one(
 
     member = await shop.enrol()
     monkeypatch.setattr(placing, "_count", fail)
-    with caplog.at_level(logging.WARNING, logger="loyalty.checkout"):
+    with caplog.at_level(logging.WARNING, logger="loyalty.express"):
         await asyncio.gather(
             *(shop.post("/v1/orders", body(shop, customer_id=member["customer_id"])) for _ in range(5))
         )
-    assert "not placed together" in caplog.text
+    assert "not done together" in caplog.text
     assert await balances(shop, member) == {"points": 50}
     await shop.books_hold()
 

@@ -1,4 +1,5 @@
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
@@ -8,25 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.access import models
 from loyalty.access.rules import Caller, Credential, Role, Scope, SignedIn
 from loyalty.core import ids
-from loyalty.programs.models import Program as ProgramRow
+from loyalty.core.db import fetch
 from loyalty.programs.queries import read_program, select_program
 from loyalty.programs.rules import Program
 
 
 async def find_key_caller(session: AsyncSession, *, credential: Credential, real_now: datetime) -> Caller | None:
-    key = models.ApiKey
-    row = (
-        await session.execute(
-            select_program(key.id, key.scopes)
-            .join(key, key.program_id == ProgramRow.id)
-            .where(key.program_id == credential.program_id, key.digest == credential.digest)
-            .where(key.expires_at.is_(None) | (key.expires_at > real_now))
-        )
-    ).first()
-    if row is None:
+    found = await fetch(session, _KEY_CALLER, credential.program_id, credential.digest, real_now)
+    if not found:
         return None
-    scopes = frozenset(Scope(scope) for scope in row[3])
-    return Caller(read_program(row), actor=ids.public("key", row[2]), scopes=scopes)
+    *program, key_id, scopes = found[0]
+    return Caller(read_program(program), actor=ids.public("key", key_id), scopes=frozenset(map(Scope, scopes)))
 
 
 async def find_session(session: AsyncSession, *, credential: Credential, real_now: datetime) -> SignedIn | None:
@@ -143,3 +136,12 @@ async def put_member_password(
 async def delete_member_password(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> None:
     password = models.MemberPassword
     await session.execute(delete(password).where(password.program_id == program_id, password.member_id == member_id))
+
+
+_KEY_CALLER: Final = select_program(
+    """
+    JOIN api_keys ON api_keys.program_id = programs.id
+    WHERE programs.id = $1 AND digest = $2 AND (expires_at IS NULL OR expires_at > $3)
+    """,
+    extra=", api_keys.id, scopes",
+)

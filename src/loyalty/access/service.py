@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -64,6 +65,19 @@ async def authenticate_key(session: AsyncSession, *, credential: Credential, rea
     if caller is None:
         raise CredentialsInvalid
     return caller
+
+
+async def authenticate_all(
+    session: AsyncSession, *, credentials: Collection[Credential], scope: Scope, real_now: datetime
+) -> Program | None:
+    """Return the program of these keys, all of one; None unless each is good and has the scope."""
+    program = None
+    for credential in credentials:
+        caller = await queries.find_key_caller(session, credential=credential, real_now=real_now)
+        if caller is None or scope not in caller.scopes:
+            return None
+        program = caller.program
+    return program
 
 
 async def resume(session: AsyncSession, *, cookie: str, real_now: datetime) -> Caller:

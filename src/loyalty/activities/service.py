@@ -125,7 +125,7 @@ async def sign_up_points(session: AsyncSession, *, program_id: UUID, member_id: 
 async def get(session: AsyncSession, *, program: Program, activity_id: UUID) -> View:
     """Return an activity with all that it caused, from stored rows; that its points begin or end is the wallet's."""
     found = await queries.get_activity(session, program_id=program.id, activity_id=activity_id)
-    entries = await points.entries_of(session, program_id=program.id, source_id=activity_id)
+    entries = (await points.entries_of(session, program_id=program.id, source_ids=[activity_id]))[activity_id]
     return View(
         found,
         await queries.list_awards(session, program_id=program.id, activity_ids=[activity_id]),

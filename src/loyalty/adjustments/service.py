@@ -162,7 +162,7 @@ async def page(
 
 
 async def _view(session: AsyncSession, row: models.Adjustment) -> View:
-    entries = await points.entries_of(session, program_id=row.program_id, source_id=row.id)
+    entries = (await points.entries_of(session, program_id=row.program_id, source_ids=[row.id]))[row.id]
     return View(row, [entry for entry in entries if entry.kind in _OWN])
 
 

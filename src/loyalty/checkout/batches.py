@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy.exc import DBAPIError
 
+from loyalty.access.express import Wanted
 from loyalty.access.rules import Caller, Credential
 from loyalty.checkout import placing
 from loyalty.checkout import service as checkout
 from loyalty.checkout.express import OrderExpress
-from loyalty.checkout.placing import Wanted
+from loyalty.checkout.placed_replies import placed_order_out
+from loyalty.checkout.placing import Known
 from loyalty.checkout.replies import OrderOut, placed_out
 from loyalty.checkout.rules import Basket
 from loyalty.core import clock
@@ -51,14 +53,18 @@ class Batch:
         together = await asyncio.gather(*(self._with_others(call, basket) for call, basket in orders))
         results = []
         for (call, basket), placed in zip(orders, together, strict=True):
-            done = placed is not None
-            results.append(BatchedOrderOut(201, placed, None) if done else await self._alone(call, basket))
+            results.append(placed or await self._alone(call, basket))
         return OrderBatchOut(results)
 
-    async def _with_others(self, call: Call, basket: Basket) -> OrderOut | None:
+    async def _with_others(self, call: Call, basket: Basket) -> BatchedOrderOut | None:
         if self.credential is None or not placing.is_ordinary(basket):
             return None
-        return await self.express.place(Wanted(self.credential, call, basket))
+        done = await self.express.submit(Wanted(self.credential, call, basket))
+        if done is None:
+            return None
+        if isinstance(done, Known):
+            return BatchedOrderOut(done.status, placed_out(done.view), None)
+        return BatchedOrderOut(201, placed_order_out(done), None)
 
     async def _alone(self, call: Call, basket: Basket) -> BatchedOrderOut:
         program, now = self.caller.program, self.caller.program.now(clock.now())

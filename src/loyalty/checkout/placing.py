@@ -11,12 +11,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.access import service as access
-from loyalty.access.errors import CredentialsInvalid, ScopeMissing
-from loyalty.access.rules import Credential, Scope
 from loyalty.checkout import rules, till
+from loyalty.checkout import service as checkout
 from loyalty.checkout.rules import Basket
-from loyalty.checkout.service import GUEST_EMAIL
+from loyalty.checkout.service import GUEST_EMAIL, View
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call
 from loyalty.core.signing import Keyring
@@ -43,13 +41,8 @@ class PlacedElsewhere(Exception):
     """One of these orders was placed in the same instant by somebody else; nothing of the group is done."""
 
 
-@dataclass(frozen=True, eq=False)
-class Wanted:
-    """An order that somebody wants to place: with which key to the program, as which call, and what of."""
-
-    credential: Credential
-    call: Call
-    basket: Basket
+Wanted = tuple[Call, Basket]
+"""An order that somebody wants to place, and as which call."""
 
 
 @dataclass(frozen=True)
@@ -62,75 +55,90 @@ class Placed:
     referral: tuple[UUID, int] | None
 
 
+@dataclass(frozen=True)
+class Known:
+    """An order that an earlier call had placed, and the status which that heard."""
+
+    view: View
+    status: int
+
+
 def is_ordinary(basket: Basket) -> bool:
     """Tell whether an order can be placed together with others: no points pay for it, no coupon, no quote."""
     return not (basket.pay_points or basket.hold_id or basket.coupons or basket.quote_id)
 
 
 async def place(
-    session: AsyncSession, *, wanted: Sequence[Wanted], keyring: Keyring, real_now: datetime
-) -> list[Placed | None]:
+    session: AsyncSession, *, program: Program, wanted: Sequence[Wanted], keyring: Keyring, now: datetime
+) -> list[Placed | Known | None]:
     """Place orders of one program; None for each that is to be placed by itself, of which nothing happened.
 
     Locks what a single order locks, each kind for all at once: keys, customers, orders, referrals, limits, wallets.
     Raises MergedJustNow, PlacedElsewhere.
     """
-    program = await _program(session, wanted, real_now=real_now)
-    if program is None:
-        return [None] * len(wanted)
-    now = program.now(real_now)
-    sound = [own for own in _first_of_each(wanted) if _is_sound(own, program=program, now=now)]
-    there = await orders.recorded(
-        session, program_id=program.id, external_ids=[own.basket.external_id for own in sound]
-    )
-    drafts = {ids.new(): own for own in sound if own.basket.external_id not in there}
-    calls = [(own.call, order_id) for order_id, own in drafts.items()]
+    sound = [own for own in _first_of_each(wanted) if _is_sound(wanted[own][1], program=program, now=now)]
+    external_ids = [wanted[own][1].external_id for own in sound]
+    there = await orders.recorded(session, program_id=program.id, external_ids=external_ids)
+    drafts = {ids.new(): own for own in sound if wanted[own][1].external_id not in there}
+    calls = [(wanted[own][0], order_id) for order_id, own in drafts.items()]
     taken = await idempotency.claim_many(session, calls=calls, now=now)
-    drafts = {order_id: own for order_id, own in drafts.items() if order_id in taken}
-    buyers = await _buyers(session, program_id=program.id, wanted=list(drafts.values()), now=now)
+    done: dict[int, Placed | Known] = {}
+    if drafts := {order_id: own for order_id, own in drafts.items() if order_id in taken}:
+        baskets = {order_id: wanted[own][1] for order_id, own in drafts.items()}
+        placed = await _place_new(session, program=program, baskets=baskets, keyring=keyring, now=now)
+        done |= {own: placed[order_id] for order_id, own in drafts.items() if order_id in placed}
+        left = [wanted[own][0] for own in drafts.values() if own not in done]
+        await idempotency.give_up(session, calls=left)
+    if len(done) < len(wanted):
+        rest = {own: call for own, (call, _) in enumerate(wanted) if own not in done}
+        done |= await _known(session, program=program, calls=rest)
+    return [done.get(own) for own in range(len(wanted))]
+
+
+async def _place_new(
+    session: AsyncSession, *, program: Program, baskets: Mapping[UUID, Basket], keyring: Keyring, now: datetime
+) -> dict[UUID, Placed]:
+    """Place orders that are under nobody's key or external id yet; what nobody can buy is left out."""
+    buyers = await _buyers(session, program_id=program.id, baskets=list(baskets.values()), now=now)
     drawn = [
         _draw(own, order_id=order_id, buyer=None if name is None else buyers[name], keyring=keyring, now=now)
-        for order_id, own in drafts.items()
-        if (name := _name(own.basket)) is None or name in buyers
+        for order_id, own in baskets.items()
+        if (name := _name(own)) is None or name in buyers
     ]
     if len(await orders.record_new(session, program_id=program.id, orders=drawn)) < len(drawn):
         raise PlacedElsewhere
-    done = {own.order.id: own for own in await _count(session, program=program, placed=drawn, now=now)}
-    await idempotency.give_up(session, calls=[own.call for order_id, own in drafts.items() if order_id not in done])
-    made = {own: done[order_id] for order_id, own in drafts.items() if order_id in done}
-    return [made.get(own) for own in wanted]
+    return {own.order.id: own for own in await _count(session, program=program, placed=drawn, now=now)}
 
 
-async def _program(session: AsyncSession, wanted: Sequence[Wanted], *, real_now: datetime) -> Program | None:
-    """Return the program, if every key is good for placing orders."""
-    program = None
-    for credential in {own.credential for own in wanted}:
-        try:
-            caller = await access.authenticate_key(session, credential=credential, real_now=real_now)
-            caller.demand(Scope.ORDERS_WRITE)
-        except (CredentialsInvalid, ScopeMissing):
-            return None
-        program = caller.program
-    return program
+async def _known(session: AsyncSession, *, program: Program, calls: Mapping[int, Call]) -> dict[int, Known]:
+    """Return those of these calls that repeat another one, with the orders as they are in the books."""
+    claims = await idempotency.replays(session, calls=list(calls.values()))
+    order_ids = {claim.resource_id for claim in claims.values()}
+    views = await checkout.views(session, program=program, order_ids=order_ids) if order_ids else {}
+    return {
+        own: Known(views[claim.resource_id], claim.status)
+        for own, call in calls.items()
+        if (claim := claims.get(call)) is not None
+    }
 
 
-def _first_of_each(wanted: Sequence[Wanted]) -> list[Wanted]:
-    """Leave out what repeats a key or an order that is wanted already."""
+def _first_of_each(wanted: Sequence[Wanted]) -> list[int]:
+    """Leave out what repeats a key or an order that is wanted already; return the places of the others."""
     keys: set[str] = set()
     external_ids: set[str] = set()
     found = []
-    for own in wanted:
-        if own.call.key not in keys and own.basket.external_id not in external_ids:
+    for own, (call, basket) in enumerate(wanted):
+        if call.key not in keys and basket.external_id not in external_ids:
             found.append(own)
-        keys.add(own.call.key)
-        external_ids.add(own.basket.external_id)
+        keys.add(call.key)
+        external_ids.add(basket.external_id)
     return found
 
 
-def _is_sound(own: Wanted, *, program: Program, now: datetime) -> bool:
+def _is_sound(basket: Basket, *, program: Program, now: datetime) -> bool:
     try:
-        order_rules.check_currency(own.basket.currency, accepted=program.rules.currencies)
-        order_rules.check_placed(own.basket.placed_at or now, now=now, late_days=program.rules.late_order_days)
+        order_rules.check_currency(basket.currency, accepted=program.rules.currencies)
+        order_rules.check_placed(basket.placed_at or now, now=now, late_days=program.rules.late_order_days)
     except _FAULTS:
         return False
     return True
@@ -141,20 +149,20 @@ def _name(basket: Basket) -> str | None:
 
 
 async def _buyers(
-    session: AsyncSession, *, program_id: UUID, wanted: Sequence[Wanted], now: datetime
+    session: AsyncSession, *, program_id: UUID, baskets: Sequence[Basket], now: datetime
 ) -> dict[str, UUID]:
     """Return who buys, by the name that the order gave, created if new, and locked; who is nobody is left out."""
-    external = {own.basket.external_customer_id for own in wanted if own.basket.customer_id is None}
+    external = {own.external_customer_id for own in baskets if own.customer_id is None}
     seen = {name: now for name in external if name is not None}
     named = await members.ensure_customers(session, program_id=program_id, named=seen, seen=seen) if seen else {}
-    named |= {own.basket.customer_id.hex: own.basket.customer_id for own in wanted if own.basket.customer_id}
+    named |= {own.customer_id.hex: own.customer_id for own in baskets if own.customer_id}
     return await merging.lock_heirs(session, program_id=program_id, customers=named) if named else {}
 
 
-def _draw(own: Wanted, *, order_id: UUID, buyer: UUID | None, keyring: Keyring, now: datetime) -> NewOrder:
-    guest = own.basket.email if _name(own.basket) is None else None
+def _draw(basket: Basket, *, order_id: UUID, buyer: UUID | None, keyring: Keyring, now: datetime) -> NewOrder:
+    guest = basket.email if _name(basket) is None else None
     digest = keyring.digest(GUEST_EMAIL, guest) if guest else None
-    return rules.new_order(own.basket, order_id=order_id, customer_id=buyer, email_digest=digest, now=now)
+    return rules.new_order(basket, order_id=order_id, customer_id=buyer, email_digest=digest, now=now)
 
 
 async def _count(session: AsyncSession, *, program: Program, placed: Sequence[NewOrder], now: datetime) -> list[Placed]:

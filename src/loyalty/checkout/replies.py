@@ -183,7 +183,7 @@ def order_out(view: View) -> OrderOut:
         awards=[_award_out(award, order.currency) for award in view.awards],
         trace=[trace_out(own, order.currency) for own in view.trace],
         entries=[_entry_out(entry) for entry in view.entries],
-        referral=_referral_out(view.referrals),
+        referral=_referral_out(view.referral),
         metadata=order.notes,
     )
 
@@ -322,9 +322,10 @@ def _entry_out(entry: Entry) -> OrderEntryOut:
     )
 
 
-def _referral_out(found: list[tuple[Referral, list[ReferralReward]]]) -> CompletedReferralOut | None:
+def _referral_out(found: tuple[Referral, list[ReferralReward]] | None) -> CompletedReferralOut | None:
     """Name what the buyer gained; the advocate's side is not the buyer's to see."""
-    for referral, rewards in found:
-        own = sum(reward.points for reward in rewards if reward.side == "referee")
-        return CompletedReferralOut(ids.public("ref", referral.id), own)
-    return None
+    if found is None:
+        return None
+    referral, rewards = found
+    own = sum(reward.points for reward in rewards if reward.side == "referee")
+    return CompletedReferralOut(ids.public("ref", referral.id), own)

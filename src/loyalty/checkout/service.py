@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,6 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
 from loyalty.earning import models as earning_models
-from loyalty.earning import recounting
 from loyalty.earning import service as earning
 from loyalty.earning.evaluation import Verdict
 from loyalty.earning.facts import Purchase
@@ -22,6 +21,7 @@ from loyalty.members.errors import CustomerNotFound
 from loyalty.orders import models as order_models
 from loyalty.orders import rules as order_rules
 from loyalty.orders import service as orders
+from loyalty.orders.errors import OrderNotFound
 from loyalty.orders.rules import NewOrder
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -53,7 +53,7 @@ class View:
     awards: list[earning_models.OrderAward]
     trace: list[Verdict]
     entries: list[point_models.Entry]
-    referrals: list[tuple[referral_models.Referral, list[referral_models.ReferralReward]]]
+    referral: tuple[referral_models.Referral, list[referral_models.ReferralReward]] | None
     tender: tender_models.OrderTender | None
     discounts: list[reward_models.CouponDiscount]
     added: set[UUID]
@@ -201,31 +201,43 @@ async def deliver(
 
 
 async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> View:
-    """Return an order with what it earned and completed, all from stored rows."""
-    order, lines = await orders.get(session, program_id=program.id, order_id=order_id)
-    entries = await points.entries_of(session, program_id=program.id, source_id=order_id)
-    changed = await recounting.changes(session, program_id=program.id, order_id=order_id)
-    return View(
-        order,
-        lines,
-        await earning.awards(session, program_id=program.id, order_id=order_id),
-        await _trace(session, program=program, order=order, lines=[own for own in lines if own.amendment_id is None]),
-        [entry for entry in entries if entry.member_id == order.customer_id or entry.kind in _MADE],
-        await rewarding.qualified_by(session, program_id=program.id, order_id=order_id),
-        await tenders.find(session, program_id=program.id, order_id=order_id),
-        await coupons.discounts(session, program_id=program.id, order_id=order_id),
-        {row.entry_id for row in changed.additions if row.entry_id is not None},
-    )
+    """Return an order with what it earned and completed, all from stored rows; raises OrderNotFound."""
+    found = await views(session, program=program, order_ids=[order_id])
+    if not found:
+        raise OrderNotFound
+    return found[order_id]
 
 
-async def _trace(
-    session: AsyncSession, *, program: Program, order: order_models.Order, lines: Sequence[order_models.OrderLine]
-) -> list[Verdict]:
-    bought = [orders.line_of(line) for line in lines]
-    purchase = Purchase.of(order, bought)
-    return await earning.trace(
-        session, program_id=program.id, order_id=order.id, purchase=purchase, zone=program.rules.zone
+async def views(session: AsyncSession, *, program: Program, order_ids: Collection[UUID]) -> dict[UUID, View]:
+    """Return those of these orders that are there, with what they earned and completed, all from stored rows."""
+    found = await orders.listed(session, program_id=program.id, order_ids=order_ids)
+    entries = await points.entries_of(session, program_id=program.id, source_ids=order_ids)
+    awards = await earning.awards(session, program_id=program.id, order_ids=order_ids)
+    added = await earning.added(session, program_id=program.id, order_ids=order_ids)
+    purchases = {
+        order.id: Purchase.of(order, [orders.line_of(line) for line in lines if line.amendment_id is None])
+        for order, lines in found.values()
+    }
+    traces = await earning.traces(
+        session, program_id=program.id, purchases=purchases, given=awards, zone=program.rules.zone
     )
+    referrals = await rewarding.qualified_by(session, program_id=program.id, order_ids=order_ids)
+    paid = await tenders.listed(session, program_id=program.id, order_ids=order_ids)
+    discounts = await coupons.discounts(session, program_id=program.id, order_ids=order_ids)
+    return {
+        order.id: View(
+            order,
+            lines,
+            awards[order.id],
+            traces[order.id],
+            [own for own in entries[order.id] if own.member_id == order.customer_id or own.kind in _MADE],
+            referrals.get(order.id),
+            paid.get(order.id),
+            discounts[order.id],
+            added,
+        )
+        for order, lines in found.values()
+    }
 
 
 def _names_customer(basket: Basket) -> bool:

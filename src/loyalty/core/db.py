@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
 from asyncpg import Connection, InterfaceError, InternalClientError, PostgresConnectionError, PostgresError
@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm.attributes import manager_of_class
 
 from loyalty.core.settings import Settings
 
@@ -43,6 +44,9 @@ class Row(DeclarativeBase):
         datetime: DateTime(timezone=True),
         dict[str, str]: JSONB(),
     }
+
+
+T = TypeVar("T", bound=Row)
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
@@ -182,6 +186,18 @@ async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any
     return found
 
 
+async def fetch_rows(session: AsyncSession, table: type[T], ending: str, *values: Any) -> list[T]:
+    """Read rows of a table, chosen and ordered by the ending of a SELECT; they are nobody's to change."""
+    statement, attributes = _selection(table)
+    new = manager_of_class(table).new_instance
+    found = []
+    for record in await fetch(session, f"{statement} {ending}", *values):
+        row = new()
+        row.__dict__.update(zip(attributes, record, strict=True))
+        found.append(row)
+    return found
+
+
 async def _has_begun(session: AsyncSession) -> bool:
     raw = (await (await session.connection()).get_raw_connection()).driver_connection
     return raw is not None and bool(raw.is_in_transaction())
@@ -211,6 +227,14 @@ def _insert(table: str, columns: tuple[str, ...], ending: str) -> str:
 
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+@cache
+def _selection(table: type[Row]) -> tuple[str, tuple[str, ...]]:
+    """Write what selects all columns of a table; return also the attributes they are."""
+    columns = {own.key: own.columns[0] for own in table.__mapper__.column_attrs}
+    named = ", ".join(f'"{column.name}"' for column in columns.values())
+    return f"SELECT {named} FROM {table.__tablename__}", tuple(columns)  # noqa: S608 -- our own names
 
 
 def _transposed(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[Any]]:

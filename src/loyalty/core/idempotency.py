@@ -5,20 +5,21 @@ duplicate does the work. Nothing can be left "in progress", since a claim lives 
 stores nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Index, LargeBinary, SmallInteger, delete, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from loyalty.core.db import Row, insert_new_rows, sqlstate_of
+from loyalty.core.db import Row, fetch, fetch_rows, insert_new_rows, sqlstate_of
 from loyalty.core.errors import Conflict, Invalid, Unprocessable
+
+T = TypeVar("T")
 
 MAX_KEY_LENGTH: Final = 255
 _LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -91,27 +92,14 @@ def read_key(header: str | None) -> str:
 async def claim(session: AsyncSession, *, call: Call, resource_id: UUID, now: datetime, status: int = 201) -> Claim:
     """Take the key for this call, waiting for a duplicate in flight, or learn what the first call made."""
     try:
-        taken = await session.execute(
-            insert(IdempotencyKey)
-            .values(
-                program_id=call.program_id,
-                operation=call.operation,
-                key=call.key,
-                fingerprint=call.fingerprints[0],
-                resource_id=resource_id,
-                status=status,
-                recorded_at=now,
-            )
-            .on_conflict_do_nothing()
-            .returning(IdempotencyKey.resource_id)
-        )
+        taken = await claim_many(session, calls=[(call, resource_id)], now=now, status=status)
     except DBAPIError as error:
         if sqlstate_of(error) == _LOCK_NOT_AVAILABLE:
             raise RequestInProgress from error
         raise
-    if taken.first() is not None:
+    if taken:
         return Claim(call, resource_id, status, replayed=False)
-    first = (await session.execute(select(IdempotencyKey).where(*_is(call)))).scalar_one()
+    first = (await _find(session, [call]))[call.operation, call.key]
     if first.fingerprint not in call.fingerprints:
         raise IdempotencyKeyReused
     return Claim(call, first.resource_id, first.status, replayed=True)
@@ -139,10 +127,70 @@ async def claim_many(
     return await insert_new_rows(session, IdempotencyKey, rows, returning="resource_id")
 
 
+async def each_once(
+    session: AsyncSession,
+    wanted: Sequence[tuple[Call, T]],
+    *,
+    resource: Callable[[T], UUID],
+    make: Callable[[dict[UUID, T]], Awaitable[Collection[UUID]]],
+    now: datetime,
+) -> list[Claim | None]:
+    """Do what calls of one program want, each once, or learn what it made before; None for each that made nothing.
+
+    `make` gets what is wanted by the resource that it is to be, in order of that, and returns which of them it made.
+    """
+    drafts: dict[UUID, int] = {}
+    keys: set[str] = set()
+    for own, (call, what) in enumerate(wanted):
+        if call.key not in keys:
+            drafts.setdefault(resource(what), own)
+        keys.add(call.key)
+    taken = await claim_many(session, calls=[(wanted[own][0], id_) for id_, own in drafts.items()], now=now)
+    made = await make({id_: wanted[drafts[id_]][1] for id_ in sorted(taken)}) if taken else ()
+    await give_up(session, calls=[wanted[drafts[id_]][0] for id_ in taken.difference(made)])
+    done = {drafts[id_]: Claim(wanted[drafts[id_]][0], id_, 201, replayed=False) for id_ in made}
+    before = await replays(session, calls=[call for own, (call, _) in enumerate(wanted) if own not in done])
+    return [done.get(own) or before.get(call) for own, (call, _) in enumerate(wanted)]
+
+
+async def replays(session: AsyncSession, *, calls: Sequence[Call]) -> dict[Call, Claim]:
+    """Return what the first ones made of those of these calls of one program that repeat another."""
+    if not calls:
+        return {}
+    known = await _find(session, calls)
+    return {
+        call: Claim(call, first.resource_id, first.status, replayed=True)
+        for call in calls
+        if (first := known.get((call.operation, call.key))) and first.fingerprint in call.fingerprints
+    }
+
+
+async def _find(session: AsyncSession, calls: Sequence[Call]) -> dict[tuple[str, str], IdempotencyKey]:
+    ending = "WHERE program_id = $1 AND operation = ANY($2::text[]) AND key = ANY($3::text[])"
+    rows = await fetch_rows(
+        session,
+        IdempotencyKey,
+        ending,
+        calls[0].program_id,
+        list({call.operation for call in calls}),
+        list({call.key for call in calls}),
+    )
+    return {(row.operation, row.key): row for row in rows}
+
+
 async def give_up(session: AsyncSession, *, calls: Sequence[Call]) -> None:
-    """Give up keys taken in this transaction, whose calls are to be decided afresh."""
-    for call in calls:
-        await session.execute(delete(IdempotencyKey).where(*_is(call)))
+    """Give up keys of one program that were taken in this transaction: their calls are to be decided afresh."""
+    if calls:
+        await fetch(
+            session,
+            """
+            DELETE FROM idempotency_keys
+            WHERE program_id = $1 AND operation = ANY($2::text[]) AND key = ANY($3::text[])
+            """,
+            calls[0].program_id,
+            list({call.operation for call in calls}),
+            [call.key for call in calls],
+        )
 
 
 async def repoint(session: AsyncSession, claim: Claim, *, resource_id: UUID, status: int) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, insert_rows
+from loyalty.core.db import fetch, fetch_rows, insert_rows
 from loyalty.earning import models
 from loyalty.earning.definitions import read_terms, write_terms
 from loyalty.earning.errors import EarningRuleNotFound
@@ -142,19 +142,13 @@ async def insert_counts(session: AsyncSession, rows: Sequence[dict[str, Any]]) -
     await insert_rows(session, models.OrderCount, rows)
 
 
-async def find_count(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.OrderCount | None:
-    own = models.OrderCount
-    found = await session.execute(select(own).where(own.program_id == program_id, own.order_id == order_id))
-    return found.scalar_one_or_none()
-
-
 async def list_counts(
     session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
 ) -> dict[UUID, models.OrderCount]:
     """Return by what these orders were counted; those that could earn nothing are left out."""
-    own = models.OrderCount
-    found = await session.execute(select(own).where(own.program_id == program_id, own.order_id.in_(list(order_ids))))
-    return {row.order_id: row for row in found.scalars()}
+    ending = "WHERE program_id = $1 AND order_id = ANY($2::uuid[])"
+    rows = await fetch_rows(session, models.OrderCount, ending, program_id, list(order_ids))
+    return {row.order_id: row for row in rows}
 
 
 async def list_given(
@@ -194,12 +188,11 @@ async def insert_awards(
     )
 
 
-async def list_awards(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAward]:
-    award = models.OrderAward
-    found = await session.execute(
-        select(award).where(award.program_id == program_id, award.order_id == order_id).order_by(award.rule_id)
-    )
-    return list(found.scalars())
+async def list_awards(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> list[models.OrderAward]:
+    ending = "WHERE program_id = $1 AND order_id = ANY($2::uuid[]) ORDER BY order_id, rule_id"
+    return await fetch_rows(session, models.OrderAward, ending, program_id, list(order_ids))
 
 
 def as_rule_version(row: models.EarningRuleVersion) -> RuleVersion | None:
@@ -215,27 +208,19 @@ async def insert_reversals(session: AsyncSession, rows: Sequence[dict[str, Any]]
 
 
 async def list_reversals(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAwardReversal]:
-    reversal = models.OrderAwardReversal
-    found = await session.execute(
-        select(reversal)
-        .where(reversal.program_id == program_id, reversal.order_id == order_id)
-        .order_by(reversal.return_id, reversal.rule_id)
-    )
-    return list(found.scalars())
+    ending = "WHERE program_id = $1 AND order_id = $2 ORDER BY return_id, rule_id"
+    return await fetch_rows(session, models.OrderAwardReversal, ending, program_id, order_id)
 
 
 async def insert_additions(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
     await insert_rows(session, models.OrderAwardAddition, rows)
 
 
-async def list_additions(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAwardAddition]:
-    addition = models.OrderAwardAddition
-    found = await session.execute(
-        select(addition)
-        .where(addition.program_id == program_id, addition.order_id == order_id)
-        .order_by(addition.return_id, addition.rule_id)
-    )
-    return list(found.scalars())
+async def list_additions(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> list[models.OrderAwardAddition]:
+    ending = "WHERE program_id = $1 AND order_id = ANY($2::uuid[]) ORDER BY return_id, rule_id"
+    return await fetch_rows(session, models.OrderAwardAddition, ending, program_id, list(order_ids))
 
 
 async def list_rule_versions(

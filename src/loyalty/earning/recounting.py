@@ -81,7 +81,7 @@ async def recount(
     `earlier` are its returns and amendments so far, in order, each with whether it was an amendment. Locks limits, and
     so comes before wallets.
     """
-    awards = await queries.list_awards(session, program_id=program_id, order_id=order_id)
+    awards = await queries.list_awards(session, program_id=program_id, order_ids=[order_id])
     known = await service.count_of(session, program_id=program_id, order_id=order_id, given=awards, zone=zone)
     if known is None:
         return Recount()
@@ -110,7 +110,7 @@ async def changes(session: AsyncSession, *, program_id: UUID, order_id: UUID) ->
     """Return what returns and amendments of an order did to its points."""
     return Changed(
         await queries.list_reversals(session, program_id=program_id, order_id=order_id),
-        await queries.list_additions(session, program_id=program_id, order_id=order_id),
+        await queries.list_additions(session, program_id=program_id, order_ids=[order_id]),
     )
 
 

@@ -1,5 +1,5 @@
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -101,8 +101,20 @@ async def record(session: AsyncSession, *, program_id: UUID, counts: Sequence[tu
     await queries.insert_awards(session, program_id=program_id, awards=awards)
 
 
-async def awards(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderAward]:
-    return await queries.list_awards(session, program_id=program_id, order_id=order_id)
+async def awards(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> defaultdict[UUID, list[models.OrderAward]]:
+    """Return what rules gave each of these orders when it was counted."""
+    found: defaultdict[UUID, list[models.OrderAward]] = defaultdict(list)
+    for row in await queries.list_awards(session, program_id=program_id, order_ids=order_ids):
+        found[row.order_id].append(row)
+    return found
+
+
+async def added(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> set[UUID]:
+    """Return the entries that returns and amendments of these orders gave."""
+    rows = await queries.list_additions(session, program_id=program_id, order_ids=order_ids)
+    return {row.entry_id for row in rows if row.entry_id is not None}
 
 
 async def counts(
@@ -134,7 +146,18 @@ async def count_of(
 
     Orders of a release that did not record this are counted by the rules that gave them points.
     """
-    row = await queries.find_count(session, program_id=program_id, order_id=order_id)
+    row = (await counts(session, program_id=program_id, order_ids=[order_id])).get(order_id)
+    return await _counted_by(session, row, program_id=program_id, given=given, zone=zone)
+
+
+async def _counted_by(
+    session: AsyncSession,
+    row: models.OrderCount | None,
+    *,
+    program_id: UUID,
+    given: Sequence[models.OrderAward],
+    zone: ZoneInfo,
+) -> tuple[list[RuleVersion], Moment] | None:
     if row is not None:
         known = await rule_set(session, program_id=program_id, until=row.rule_set)
         return known.at(row.counted_at), read_facts(row.facts, local=row.counted_at.astimezone(zone))
@@ -144,10 +167,19 @@ async def count_of(
     return rules, Moment(max(rule.active_from for rule in rules).astimezone(zone))
 
 
-async def trace(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID, purchase: Purchase, zone: ZoneInfo
-) -> list[Verdict]:
-    """Tell what each rule said of an order when it was counted, and why; empty where nothing could be earned."""
-    given = await queries.list_awards(session, program_id=program_id, order_id=order_id)
-    known = await count_of(session, program_id=program_id, order_id=order_id, given=given, zone=zone)
-    return [] if known is None else judge_order(known[0], purchase=purchase, moment=known[1])
+async def traces(
+    session: AsyncSession,
+    *,
+    program_id: UUID,
+    purchases: Mapping[UUID, Purchase],
+    given: Mapping[UUID, Sequence[models.OrderAward]],
+    zone: ZoneInfo,
+) -> dict[UUID, list[Verdict]]:
+    """Tell what each rule said of orders when they were counted, and why; empty where nothing could be earned."""
+    rows = await counts(session, program_id=program_id, order_ids=list(purchases))
+    found = {}
+    for order_id, purchase in purchases.items():
+        row, own = rows.get(order_id), given.get(order_id, ())
+        known = await _counted_by(session, row, program_id=program_id, given=own, zone=zone)
+        found[order_id] = [] if known is None else judge_order(known[0], purchase=purchase, moment=known[1])
+    return found

@@ -121,7 +121,6 @@ def _wallet(hold: point_models.Hold) -> WalletKey:
 
 async def _as_before(session: AsyncSession, claim: Claim, *, captured: int) -> Claim:
     """Answer a request that found the hold over: it changes nothing if it asks for what has happened already."""
-    session.expire_all()
     hold = await points.get_hold(session, program_id=claim.call.program_id, hold_id=claim.resource_id)
     if hold.captured != captured:
         raise HoldEnded(ended_by=str(hold.ended_by))

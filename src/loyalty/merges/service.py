@@ -70,5 +70,5 @@ async def merge(
 
 async def get(session: AsyncSession, *, program_id: UUID, merge_id: UUID) -> View:
     found = await queries.get_merge(session, program_id=program_id, merge_id=merge_id)
-    entries = await points.entries_of(session, program_id=program_id, source_id=merge_id)
+    entries = (await points.entries_of(session, program_id=program_id, source_ids=[merge_id]))[merge_id]
     return View(found, [entry for entry in entries if entry.kind == EntryKind.MERGE])

@@ -3,11 +3,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, insert_new_rows, insert_rows
+from loyalty.core.db import fetch, fetch_rows, insert_new_rows, insert_rows
 from loyalty.orders import models
 from loyalty.orders.errors import OrderNotFound
 from loyalty.orders.rules import NewOrder, Recorded
@@ -15,16 +14,7 @@ from loyalty.orders.rules import NewOrder, Recorded
 
 async def insert_order(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> bool:
     """Record an order; False if its external id is there already (a parallel one is waited for)."""
-    added = await session.execute(
-        insert(models.Order)
-        .values(_row(order, program_id))
-        .on_conflict_do_nothing(index_elements=["program_id", "external_id"])
-        .returning(models.Order.id)
-    )
-    if added.first() is None:
-        return False
-    await insert_rows(session, models.OrderLine, _lines(order, program_id))
-    return True
+    return bool(await insert_new_orders(session, [order], program_id=program_id))
 
 
 async def insert_new_orders(session: AsyncSession, orders: Sequence[NewOrder], *, program_id: UUID) -> set[UUID]:
@@ -43,8 +33,11 @@ async def insert_orders(session: AsyncSession, orders: Sequence[NewOrder], *, pr
     await insert_rows(session, models.OrderLine, [line for order in orders for line in _lines(order, program_id)])
 
 
-async def get_order(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.Order:
-    return await _get(session, _order(program_id, order_id))
+async def list_orders_by_id(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> list[models.Order]:
+    ending = "WHERE program_id = $1 AND id = ANY($2::uuid[])"
+    return await fetch_rows(session, models.Order, ending, program_id, list(order_ids))
 
 
 async def lock_order(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.Order:
@@ -67,27 +60,23 @@ async def list_recorded(
     return {row[0]: Recorded(*row[1:]) for row in found}
 
 
-async def list_lines(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderLine]:
-    line = models.OrderLine
-    found = await session.execute(
-        select(line).where(line.program_id == program_id, line.order_id == order_id).order_by(line.line)
-    )
-    return list(found.scalars())
+async def list_lines(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> list[models.OrderLine]:
+    ending = "WHERE program_id = $1 AND order_id = ANY($2::uuid[]) ORDER BY order_id, line"
+    return await fetch_rows(session, models.OrderLine, ending, program_id, list(order_ids))
 
 
 async def count_orders(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, int]:
     """Count the orders of customers that were not cancelled; who has none is left out."""
-    order = models.Order
-    found = await session.execute(
-        select(order.customer_id, func.count())
-        .where(
-            order.program_id == program_id,
-            order.customer_id.in_(list(customer_ids)),
-            order.cancelled_at.is_(None),
-        )
-        .group_by(order.customer_id)
+    found = await fetch(
+        session,
+        """
+        SELECT customer_id, count(*) FROM orders
+        WHERE program_id = $1 AND customer_id = ANY($2::uuid[]) AND cancelled_at IS NULL GROUP BY customer_id
+        """,
+        program_id,
+        list(customer_ids),
     )
-    return {customer_id: number for customer_id, number in found if customer_id is not None}
+    return dict(found)
 
 
 async def list_orders(

@@ -16,6 +16,7 @@ from loyalty.orders.errors import (
     OrderCancelled,
     OrderDiffers,
     OrderHasABuyer,
+    OrderNotFound,
     PaidBeforePlaced,
     ReturnDiffers,
     ReturnedBeforePlaced,
@@ -69,8 +70,23 @@ async def recorded(session: AsyncSession, *, program_id: UUID, external_ids: Col
 async def get(
     session: AsyncSession, *, program_id: UUID, order_id: UUID
 ) -> tuple[models.Order, list[models.OrderLine]]:
-    order = await queries.get_order(session, program_id=program_id, order_id=order_id)
-    return order, await queries.list_lines(session, program_id=program_id, order_id=order_id)
+    """Return an order with its lines; raises OrderNotFound."""
+    found = await listed(session, program_id=program_id, order_ids=[order_id])
+    if not found:
+        raise OrderNotFound
+    return found[order_id]
+
+
+async def listed(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> dict[UUID, tuple[models.Order, list[models.OrderLine]]]:
+    """Return those of these orders that are there, with their lines."""
+    rows = await queries.list_orders_by_id(session, program_id=program_id, order_ids=order_ids)
+    found: dict[UUID, tuple[models.Order, list[models.OrderLine]]] = {row.id: (row, []) for row in rows}
+    if found:
+        for line in await queries.list_lines(session, program_id=program_id, order_ids=order_ids):
+            found[line.order_id][1].append(line)
+    return found
 
 
 async def page(
@@ -144,7 +160,7 @@ async def lock(
     gone = await return_queries.list_return_lines(
         session, program_id=program_id, return_ids=[row.id for row in earlier]
     )
-    lines = await queries.list_lines(session, program_id=program_id, order_id=order_id)
+    lines = await queries.list_lines(session, program_id=program_id, order_ids=[order_id])
     return (
         order,
         [
@@ -268,6 +284,6 @@ async def external_ids(session: AsyncSession, *, program_id: UUID, order_ids: Co
 
 async def left_minor(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> int:
     """Return what an order comes to, with what was added to it and without what went back."""
-    lines = await queries.list_lines(session, program_id=program_id, order_id=order_id)
+    lines = await queries.list_lines(session, program_id=program_id, order_ids=[order_id])
     gone = await return_queries.list_returns(session, program_id=program_id, order_id=order_id)
     return sum(line.total_minor for line in lines) - sum(row.total_minor for row in gone)

@@ -2,57 +2,53 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import (
-    select,
-    update,
-)
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, fetch_rows, insert_rows
 from loyalty.points import models
-from loyalty.points.errors import HoldNotFound
 from loyalty.points.postings import EndedHold
 from loyalty.points.rules import Hold, Reservation, WalletKey
 
 
 async def list_live_holds(session: AsyncSession, keys: Collection[WalletKey]) -> list[Hold]:
     """Return the holds of these wallets of one program that have not ended, with what they have locked."""
-    hold = models.Hold
-    found = await session.execute(
-        select(hold.id, hold.member_id, hold.unit, hold.points, hold.expires_at)
-        .where(
-            hold.program_id == next(iter(keys)).program_id,
-            hold.member_id.in_({key.member_id for key in keys}),
-            hold.unit.in_({key.unit for key in keys}),
-            hold.ended_at.is_(None),
-        )
-        .order_by(hold.id)
+    found = await fetch(
+        session,
+        f"""
+        {_LIVE} AND member_id = ANY($2::uuid[]) AND unit = ANY($3::text[]) ORDER BY id
+        """,
+        next(iter(keys)).program_id,
+        list({key.member_id for key in keys}),
+        list({key.unit for key in keys}),
     )
-    return await _holds(session, next(iter(keys)).program_id, list(found))
+    return await _holds(session, next(iter(keys)).program_id, found)
 
 
 async def _holds(session: AsyncSession, program_id: UUID, rows: Sequence[Any]) -> list[Hold]:
     if not rows:
         return []
-    own = models.HoldReservation
-    found = await session.execute(
-        select(own.hold_id, own.lot_id, own.points)
-        .where(own.program_id == program_id, own.hold_id.in_([row.id for row in rows]))
-        .order_by(own.lot_id)
+    found = await fetch(
+        session,
+        """
+        SELECT hold_id, lot_id, points FROM hold_reservations
+        WHERE program_id = $1 AND hold_id = ANY($2::uuid[]) ORDER BY lot_id
+        """,
+        program_id,
+        [row["id"] for row in rows],
     )
     reserved: dict[UUID, list[Reservation]] = {}
     for hold_id, lot_id, points in found:
         reserved.setdefault(hold_id, []).append(Reservation(lot_id, points))
     return [
         Hold(
-            row.id,
-            WalletKey(program_id, row.member_id, row.unit),
-            row.points,
-            row.expires_at,
-            tuple(reserved.get(row.id, ())),
+            row["id"],
+            WalletKey(program_id, row["member_id"], row["unit"]),
+            row["points"],
+            row["expires_at"],
+            tuple(reserved.get(row["id"], ())),
         )
         for row in rows
     ]
@@ -94,29 +90,32 @@ async def insert_holds(session: AsyncSession, holds: Sequence[Hold], *, now: dat
 
 
 async def end_holds(session: AsyncSession, holds: Sequence[EndedHold], *, program_id: UUID) -> None:
-    for ended in holds:
-        await session.execute(
-            update(models.Hold)
-            .where(models.Hold.program_id == program_id, models.Hold.id == ended.id)
-            .values(captured=ended.captured, ended_at=ended.ended_at, ended_by=ended.ended_by)
-        )
-
-
-async def get_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> models.Hold:
-    hold = models.Hold
-    query = select(hold).where(hold.program_id == program_id, hold.id == hold_id)
-    found = await session.execute(query, execution_options={"populate_existing": True})
-    row = found.scalar_one_or_none()
-    if row is None:
-        raise HoldNotFound
-    return row
-
-
-async def find_live_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> Hold | None:
-    hold = models.Hold
-    found = await session.execute(
-        select(hold.id, hold.member_id, hold.unit, hold.points, hold.expires_at).where(
-            hold.program_id == program_id, hold.id == hold_id, hold.ended_at.is_(None)
-        )
+    if not holds:
+        return
+    await fetch(
+        session,
+        """
+        UPDATE holds SET captured = ended.captured, ended_at = ended.ended_at, ended_by = ended.ended_by
+        FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[]) AS ended (id, captured, ended_at, ended_by)
+        WHERE holds.program_id = $1 AND holds.id = ended.id
+        """,
+        program_id,
+        [own.id for own in holds],
+        [own.captured for own in holds],
+        [own.ended_at for own in holds],
+        [own.ended_by for own in holds],
     )
-    return next(iter(await _holds(session, program_id, list(found))), None)
+
+
+async def list_holds(session: AsyncSession, *, program_id: UUID, hold_ids: Collection[UUID]) -> dict[UUID, models.Hold]:
+    ending = "WHERE program_id = $1 AND id = ANY($2::uuid[])"
+    return {row.id: row for row in await fetch_rows(session, models.Hold, ending, program_id, list(hold_ids))}
+
+
+async def list_live_holds_by_id(session: AsyncSession, *, program_id: UUID, hold_ids: Collection[UUID]) -> list[Hold]:
+    """Return those of these holds that have not ended, with what they have locked."""
+    found = await fetch(session, f"{_LIVE} AND id = ANY($2::uuid[]) ORDER BY id", program_id, list(hold_ids))
+    return await _holds(session, program_id, found)
+
+
+_LIVE: Final = "SELECT id, member_id, unit, points, expires_at FROM holds WHERE program_id = $1 AND ended_at IS NULL"

@@ -2,29 +2,15 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Date,
-    DateTime,
-    SmallInteger,
-    Uuid,
-    bindparam,
-    case,
-    cast,
-    func,
-    literal,
-    select,
-    text,
-)
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import Lapse
 from loyalty.points.rules import EntryKind, Lot, Source, SourceKind, Take, Wallet, WalletKey
@@ -32,90 +18,63 @@ from loyalty.programs.policies import Period
 
 
 async def list_spendable_lots(
-    session: AsyncSession, wallet: Wallet, *, points: int, at: datetime, zone: ZoneInfo
+    session: AsyncSession, wanted: Sequence[tuple[Wallet, int, datetime]], *, zone: ZoneInfo
 ) -> list[Lot]:
-    """Return lots among which the first-expiring ones are that cover `points`, or all there are.
+    """Return, for each wallet of one program, lots among which the first-expiring ones are that cover so many points.
 
-    Of lots that end by idleness after the same period, the one idle since an earlier day ends first.
+    Or all there are; what is over at the instant given is left out. Of lots that end by idleness after the same period,
+    the one idle since an earlier day ends first.
     """
-    lot, key = models.Lot, wallet.key
-    free = lot.remaining - lot.reserved
-    period = (lot.idle_days, lot.idle_months)
-    began_at = func.coalesce(lot.activates_at, lot.earned_at)
-    idle_since = cast(
-        func.timezone(zone.key, func.greatest(began_at, literal(wallet.active_at, DateTime(timezone=True)))), Date
+    found = await fetch(
+        session,
+        f"""
+        SELECT {_COLUMNS} FROM (
+            SELECT lots.*, wanted, sum(remaining - reserved) OVER (
+                PARTITION BY lots.member_id, lots.unit, idle_days, idle_months
+                ORDER BY expires_at, CASE WHEN idle_days > 0 OR idle_months > 0 THEN timezone(
+                    $2, greatest(coalesce(activates_at, earned_at), active_at))::date END, id
+            ) - (remaining - reserved) AS before
+            FROM unnest($3::uuid[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[])
+                AS own (member_id, unit, wanted, active_at, at)
+            JOIN lots ON lots.member_id = own.member_id AND lots.unit = own.unit
+            WHERE program_id = $1 AND remaining > 0 AND activated_at IS NOT NULL
+                AND (expires_at IS NULL OR expires_at > at)
+        ) AS candidate WHERE before < wanted
+        """,  # noqa: S608 -- our own columns
+        wanted[0][0].key.program_id,
+        zone.key,
+        [wallet.key.member_id for wallet, _, _ in wanted],
+        [wallet.key.unit for wallet, _, _ in wanted],
+        [points for _, points, _ in wanted],
+        [wallet.active_at for wallet, _, _ in wanted],
+        [at for _, _, at in wanted],
     )
-    idle_first = case(((lot.idle_days > 0) | (lot.idle_months > 0), idle_since))
-    before = func.sum(free).over(partition_by=period, order_by=(lot.expires_at, idle_first, lot.id)) - free
-    candidates = (
-        select(*_LOT_COLUMNS, before.label("before"))
-        .where(*_of(lot, key), lot.remaining > 0, lot.activated_at.is_not(None))
-        .where(lot.expires_at.is_(None) | (lot.expires_at > at))
-        .subquery()
-    )
-    found = await session.execute(select(candidates).where(candidates.c.before < points))
     return [_lot(row) for row in found]
 
 
 async def list_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
     """Return all lots of these wallets of one program that still have points."""
-    lot = models.Lot
-    found = await session.execute(
-        select(*_LOT_COLUMNS)
-        .where(
-            lot.program_id == next(iter(keys)).program_id,
-            lot.member_id.in_({key.member_id for key in keys}),
-            lot.unit.in_({key.unit for key in keys}),
-            lot.remaining > 0,
-        )
-        .order_by(lot.id)
-    )
-    lots = [_lot(row) for row in found]
-    return [lot for lot in lots if lot.wallet in keys]
+    return await _list(session, keys, "remaining > 0")
 
 
 async def list_spent_idle_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
     """Return the lots of these wallets of one program that have no points left and still would end by idleness."""
-    lot = models.Lot
-    found = await session.execute(
-        select(*_LOT_COLUMNS)
-        .where(
-            lot.program_id == next(iter(keys)).program_id,
-            lot.member_id.in_({key.member_id for key in keys}),
-            lot.unit.in_({key.unit for key in keys}),
-            lot.remaining == 0,
-            (lot.idle_days > 0) | (lot.idle_months > 0),
-        )
-        .order_by(lot.id)
-    )
-    lots = [_lot(row) for row in found]
-    return [lot for lot in lots if lot.wallet in keys]
+    return await _list(session, keys, "remaining = 0 AND (idle_days > 0 OR idle_months > 0)")
 
 
 async def list_lots_of_source(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> list[Lot]:
-    lot = models.Lot
-    found = await session.execute(
-        select(*_LOT_COLUMNS).where(lot.program_id == program_id, lot.source_id == source_id).order_by(lot.id)
-    )
-    return [_lot(row) for row in found]
+    where = "program_id = $1 AND source_id = $2 ORDER BY id"
+    return [_lot(row) for row in await fetch(session, f"{_SELECT} {where}", program_id, source_id)]
 
 
 async def list_lots_by_id(session: AsyncSession, *, program_id: UUID, lot_ids: Collection[UUID]) -> list[Lot]:
-    lot = models.Lot
-    found = await session.execute(
-        select(*_LOT_COLUMNS).where(lot.program_id == program_id, lot.id.in_(list(lot_ids))).order_by(lot.id)
-    )
-    return [_lot(row) for row in found]
+    where = "program_id = $1 AND id = ANY($2::uuid[]) ORDER BY id"
+    return [_lot(row) for row in await fetch(session, f"{_SELECT} {where}", program_id, list(lot_ids))]
 
 
 async def list_takes(session: AsyncSession, *, program_id: UUID, entry_id: UUID) -> list[Take]:
-    allocation = models.Allocation
-    found = await session.execute(
-        select(allocation.lot_id, allocation.points)
-        .where(allocation.program_id == program_id, allocation.entry_id == entry_id)
-        .order_by(allocation.lot_id)
-    )
-    return [Take(*row) for row in found]
+    statement = "SELECT lot_id, points FROM allocations WHERE program_id = $1 AND entry_id = $2 ORDER BY lot_id"
+    return [Take(*row) for row in await fetch(session, statement, program_id, entry_id)]
 
 
 async def insert_lots(session: AsyncSession, lots: Sequence[Lot]) -> None:
@@ -162,79 +121,64 @@ async def update_lots(session: AsyncSession, lots: Sequence[Lot]) -> None:
     """Write what changed about lots whose wallets are locked."""
     if not lots:
         return
-    await session.execute(
-        text(
-            """
-            UPDATE lots SET remaining = new.remaining, reserved = new.reserved, activates_at = new.activates_at,
-                activated_at = new.activated_at, expires_at = new.expires_at,
-                idle_days = new.idle_days, idle_months = new.idle_months
-            FROM unnest(:ids, :remaining, :reserved, :activates_at, :activated_at, :expires_at, :idle_days,
-                :idle_months)
-                AS new (id, remaining, reserved, activates_at, activated_at, expires_at, idle_days, idle_months)
-            WHERE lots.program_id = :program_id AND lots.id = new.id
-            """
-        ).bindparams(
-            bindparam("ids", type_=ARRAY(Uuid())),
-            *(bindparam(name, type_=ARRAY(BigInteger())) for name in ("remaining", "reserved")),
-            *(bindparam(name, type_=ARRAY(SmallInteger())) for name in ("idle_days", "idle_months")),
-            *(
-                bindparam(name, type_=ARRAY(DateTime(timezone=True)))
-                for name in ("activates_at", "activated_at", "expires_at")
-            ),
-        ),
-        {
-            "program_id": lots[0].wallet.program_id,
-            "ids": [lot.id for lot in lots],
-            "remaining": [lot.remaining for lot in lots],
-            "reserved": [lot.reserved for lot in lots],
-            "activates_at": [lot.activates_at for lot in lots],
-            "activated_at": [lot.activated_at for lot in lots],
-            "expires_at": [lot.expires_at for lot in lots],
-            "idle_days": [lot.idle.days if lot.idle else 0 for lot in lots],
-            "idle_months": [lot.idle.months if lot.idle else 0 for lot in lots],
-        },
+    await fetch(
+        session,
+        """
+        UPDATE lots SET remaining = new.remaining, reserved = new.reserved, activates_at = new.activates_at,
+            activated_at = new.activated_at, expires_at = new.expires_at,
+            idle_days = new.idle_days, idle_months = new.idle_months
+        FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
+            $8::smallint[], $9::smallint[])
+            AS new (id, remaining, reserved, activates_at, activated_at, expires_at, idle_days, idle_months)
+        WHERE lots.program_id = $1 AND lots.id = new.id
+        """,
+        lots[0].wallet.program_id,
+        [lot.id for lot in lots],
+        [lot.remaining for lot in lots],
+        [lot.reserved for lot in lots],
+        [lot.activates_at for lot in lots],
+        [lot.activated_at for lot in lots],
+        [lot.expires_at for lot in lots],
+        [lot.idle.days if lot.idle else 0 for lot in lots],
+        [lot.idle.months if lot.idle else 0 for lot in lots],
     )
 
 
-_LOT_COLUMNS: tuple[Any, ...] = (
-    models.Lot.id,
-    models.Lot.program_id,
-    models.Lot.member_id,
-    models.Lot.unit,
-    models.Lot.entry_id,
-    models.Lot.source_type,
-    models.Lot.source_id,
-    models.Lot.granted,
-    models.Lot.remaining,
-    models.Lot.reserved,
-    models.Lot.earned_at,
-    models.Lot.activates_at,
-    models.Lot.activated_at,
-    models.Lot.expires_at,
-    models.Lot.idle_days,
-    models.Lot.idle_months,
-)
+_COLUMNS: Final = """
+    id, program_id, member_id, unit, entry_id, source_type, source_id, granted, remaining, reserved, earned_at,
+    activates_at, activated_at, expires_at, idle_days, idle_months
+    """
+_SELECT: Final = f"SELECT {_COLUMNS} FROM lots WHERE"  # noqa: S608 -- our own columns
+
+
+async def _list(session: AsyncSession, keys: Collection[WalletKey], condition: str) -> list[Lot]:
+    own = "program_id = $1 AND member_id = ANY($2::uuid[]) AND unit = ANY($3::text[])"
+    found = await fetch(
+        session,
+        f"{_SELECT} {own} AND {condition} ORDER BY id",
+        next(iter(keys)).program_id,
+        list({key.member_id for key in keys}),
+        list({key.unit for key in keys}),
+    )
+    lots = [_lot(row) for row in found]
+    return [lot for lot in lots if lot.wallet in keys]
 
 
 def _lot(row: Any) -> Lot:
     return Lot(
-        row.id,
-        WalletKey(row.program_id, row.member_id, row.unit),
-        row.entry_id,
-        Source(SourceKind(row.source_type), row.source_id),
-        row.granted,
-        row.remaining,
-        row.reserved,
-        row.earned_at,
-        row.activates_at,
-        row.activated_at,
-        row.expires_at,
-        Period(row.idle_days, row.idle_months) if row.idle_days or row.idle_months else None,
+        row[0],
+        WalletKey(row[1], row[2], row[3]),
+        row[4],
+        Source(SourceKind(row[5]), row[6]),
+        granted=row[7],
+        remaining=row[8],
+        reserved=row[9],
+        earned_at=row[10],
+        activates_at=row[11],
+        activated_at=row[12],
+        expires_at=row[13],
+        idle=Period(row[14], row[15]) if row[14] or row[15] else None,
     )
-
-
-def _of(table: Any, key: WalletKey) -> tuple[Any, ...]:
-    return (table.program_id == key.program_id, table.member_id == key.member_id, table.unit == key.unit)
 
 
 async def list_lapses(session: AsyncSession, *, program_id: UUID, lot_ids: Collection[UUID]) -> list[Lapse]:
@@ -267,8 +211,10 @@ async def list_lapses(session: AsyncSession, *, program_id: UUID, lot_ids: Colle
 
 async def page_lots(session: AsyncSession, key: WalletKey, *, before: UUID | None, limit: int) -> list[Lot]:
     """Return a wallet's lots, spent ones included, the newest first."""
-    lot = models.Lot
-    query = select(*_LOT_COLUMNS).where(*_of(lot, key))
-    if before is not None:
-        query = query.where(lot.id < before)
-    return [_lot(row) for row in await session.execute(query.order_by(lot.id.desc()).limit(limit))]
+    where = (
+        "program_id = $1 AND member_id = $2 AND unit = $3 AND ($4::uuid IS NULL OR id < $4) ORDER BY id DESC LIMIT $5"
+    )
+    return [
+        _lot(row)
+        for row in await fetch(session, f"{_SELECT} {where}", key.program_id, key.member_id, key.unit, before, limit)
+    ]

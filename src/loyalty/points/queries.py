@@ -3,10 +3,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, insert_rows
+from loyalty.core.db import fetch, fetch_rows, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import Entry
 from loyalty.points.rules import EntryKind, Wallet, WalletKey
@@ -15,26 +15,18 @@ from loyalty.points.rules import EntryKind, Wallet, WalletKey
 async def insert_wallets(session: AsyncSession, keys: Collection[WalletKey], *, now: datetime) -> None:
     """Open empty wallets of one program; one that exists stays as it is."""
     ordered = sorted(keys)
-    await session.execute(
-        text(
-            """
-            INSERT INTO wallets (program_id, member_id, unit, pending, available, held, debt, version, last_at)
-            SELECT :program_id, member_id, unit, 0, 0, 0, 0, 0, :now
-            FROM unnest(:member_ids, :units) WITH ORDINALITY AS new (member_id, unit, position) ORDER BY position
-            ON CONFLICT DO NOTHING
-            """
-        ).bindparams(
-            bindparam("program_id", type_=Uuid()),
-            bindparam("now", type_=DateTime(timezone=True)),
-            bindparam("member_ids", type_=ARRAY(Uuid())),
-            bindparam("units", type_=ARRAY(Text())),
-        ),
-        {
-            "program_id": ordered[0].program_id,
-            "now": now,
-            "member_ids": [key.member_id for key in ordered],
-            "units": [key.unit for key in ordered],
-        },
+    await fetch(
+        session,
+        """
+        INSERT INTO wallets (program_id, member_id, unit, pending, available, held, debt, version, last_at)
+        SELECT $1, member_id, unit, 0, 0, 0, 0, 0, $2
+        FROM unnest($3::uuid[], $4::text[]) WITH ORDINALITY AS new (member_id, unit, position) ORDER BY position
+        ON CONFLICT DO NOTHING
+        """,
+        ordered[0].program_id,
+        now,
+        [key.member_id for key in ordered],
+        [key.unit for key in ordered],
     )
 
 
@@ -68,11 +60,14 @@ async def lock_wallets(session: AsyncSession, keys: Collection[WalletKey]) -> li
 
 
 async def list_wallets(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> list[Wallet]:
-    wallet = models.Wallet
-    found = await session.execute(
-        select(*_WALLET_COLUMNS)
-        .where(wallet.program_id == program_id, wallet.member_id.in_(list(member_ids)))
-        .order_by(wallet.member_id, wallet.unit)
+    found = await fetch(
+        session,
+        """
+        SELECT program_id, member_id, unit, pending, available, held, debt, version, last_at, next_due_at, active_at
+        FROM wallets WHERE program_id = $1 AND member_id = ANY($2::uuid[]) ORDER BY member_id, unit
+        """,
+        program_id,
+        list(member_ids),
     )
     return [_wallet(row) for row in found]
 
@@ -179,37 +174,21 @@ async def list_entries(session: AsyncSession, key: WalletKey, *, before: int | N
     return list((await session.execute(query.order_by(entry.version.desc()).limit(limit))).scalars())
 
 
-async def list_entries_of_source(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> list[models.Entry]:
-    entry = models.Entry
-    found = await session.execute(
-        select(entry).where(entry.program_id == program_id, entry.source_id == source_id).order_by(entry.id)
-    )
-    return list(found.scalars())
+async def list_entries_of_sources(
+    session: AsyncSession, *, program_id: UUID, source_ids: Collection[UUID]
+) -> list[models.Entry]:
+    """Return what sources caused, in order of id."""
+    ending = "WHERE program_id = $1 AND source_id = ANY($2::uuid[]) ORDER BY id"
+    return await fetch_rows(session, models.Entry, ending, program_id, list(source_ids))
 
 
 async def list_entries_by_id(
     session: AsyncSession, *, program_id: UUID, entry_ids: Collection[UUID]
 ) -> dict[UUID, models.Entry]:
-    entry = models.Entry
-    found = await session.execute(
-        select(entry).where(entry.program_id == program_id, entry.id.in_(list(entry_ids))).order_by(entry.id)
-    )
-    return {row.id: row for row in found.scalars()}
-
-
-_WALLET_COLUMNS: tuple[Any, ...] = (
-    models.Wallet.program_id,
-    models.Wallet.member_id,
-    models.Wallet.unit,
-    models.Wallet.pending,
-    models.Wallet.available,
-    models.Wallet.held,
-    models.Wallet.debt,
-    models.Wallet.version,
-    models.Wallet.last_at,
-    models.Wallet.next_due_at,
-    models.Wallet.active_at,
-)
+    if not entry_ids:
+        return {}
+    ending = "WHERE program_id = $1 AND id = ANY($2::uuid[]) ORDER BY id"
+    return {row.id: row for row in await fetch_rows(session, models.Entry, ending, program_id, list(entry_ids))}
 
 
 def _wallet(row: Any) -> Wallet:

@@ -1,4 +1,5 @@
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +12,7 @@ from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import hold_queries, lot_queries, models, queries, rules, verification
 from loyalty.points.book import Book
-from loyalty.points.errors import LotNotFound, MemberHasLiveHolds
+from loyalty.points.errors import HoldNotFound, LotNotFound, MemberHasLiveHolds
 from loyalty.points.postings import Entry, Lapse
 from loyalty.points.rules import Account, EntryKind, Hold, Lot, Source, SourceKind, Wallet, WalletKey
 from loyalty.points.shelf import expiring, starting
@@ -79,13 +80,15 @@ async def open_wallets(session: AsyncSession, *, keys: Collection[WalletKey], no
 
 async def open_book(session: AsyncSession, *, program: Program, keys: Collection[WalletKey], now: datetime) -> Book:
     """Lock wallets, opening those that are not there, settle what is due in them, and return the book to decide on."""
-    if not keys:
-        return Book([], now=now, rules=program.rules)
-    missing = set(keys) - await queries.find_wallets(session, keys)
-    if missing:
+    if missing := set(keys) - (await queries.find_wallets(session, keys) if keys else set()):
         # Before any lock, and in order: who waits here for another's new wallet holds none of its own.
         await queries.insert_wallets(session, missing, now=now)
-    found = await queries.lock_wallets(session, keys)
+    return await open_existing(session, program=program, keys=keys, now=now)
+
+
+async def open_existing(session: AsyncSession, *, program: Program, keys: Collection[WalletKey], now: datetime) -> Book:
+    """Lock those of these wallets that are there, settle what is due in them, and return the book to decide on."""
+    found = await queries.lock_wallets(session, keys) if keys else []
     book = Book(found, now=now, rules=program.rules)
     due = [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]
     if not due:
@@ -137,7 +140,7 @@ async def spend(
     target: Account = Account.REDEEMED,
 ) -> Entry:
     """Decide a spend from the lots that expire first; raises NotEnoughPoints."""
-    await _load_spendable(session, book, key=key, points=points)
+    await load_spendable(session, book, {key: points})
     return book.spend(key, points=points, source=source, occurred_at=book.now, kind=kind, target=target)
 
 
@@ -152,22 +155,35 @@ async def hold(
     notes: dict[str, str],
 ) -> Entry:
     """Decide to lock points for a time; raises NotEnoughPoints."""
-    await _load_spendable(session, book, key=key, points=points)
+    await load_spendable(session, book, {key: points})
     return book.hold(key, points=points, hold_id=hold_id, expires_at=expires_at, notes=notes)
+
+
+async def live_holds(session: AsyncSession, book: Book, *, hold_ids: Collection[UUID]) -> dict[UUID, Hold]:
+    """Return those of these holds that have not ended, their lots known to the book; their wallets must be in it."""
+    program_id = next(iter(book.wallets)).program_id
+    found = await hold_queries.list_live_holds_by_id(session, program_id=program_id, hold_ids=hold_ids)
+    if found:
+        lot_ids = [reservation.lot_id for hold in found for reservation in hold.reservations]
+        book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
+    return {hold.id: hold for hold in found}
 
 
 async def live_hold(session: AsyncSession, book: Book, *, hold_id: UUID) -> Hold | None:
     """Return a hold that has not ended, its lots known to the book; its wallet must be in the book."""
-    program_id = next(iter(book.wallets)).program_id
-    found = await hold_queries.find_live_hold(session, program_id=program_id, hold_id=hold_id)
-    if found is not None:
-        lot_ids = [reservation.lot_id for reservation in found.reservations]
-        book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
-    return found
+    return (await live_holds(session, book, hold_ids=[hold_id])).get(hold_id)
+
+
+async def list_holds(session: AsyncSession, *, program_id: UUID, hold_ids: Collection[UUID]) -> dict[UUID, models.Hold]:
+    return await hold_queries.list_holds(session, program_id=program_id, hold_ids=hold_ids)
 
 
 async def get_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> models.Hold:
-    return await hold_queries.get_hold(session, program_id=program_id, hold_id=hold_id)
+    """Return one hold; raises HoldNotFound."""
+    found = (await list_holds(session, program_id=program_id, hold_ids=[hold_id])).get(hold_id)
+    if found is None:
+        raise HoldNotFound
+    return found
 
 
 async def get_lot(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> Lot:
@@ -280,7 +296,7 @@ async def sources_wallets(session: AsyncSession, *, program_id: UUID, source_id:
 
 async def earned_in(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> set[WalletKey]:
     """Return the wallets into which a source has earned; after a merge they may be other ones than its owner's."""
-    found = await queries.list_entries_of_source(session, program_id=program_id, source_id=source_id)
+    found = await queries.list_entries_of_sources(session, program_id=program_id, source_ids=[source_id])
     return {WalletKey(program_id, entry.member_id, entry.unit) for entry in found if entry.kind == EntryKind.EARN}
 
 
@@ -340,31 +356,37 @@ async def _settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]
         book.settle(key, [hold for hold in holds if hold.wallet == key])
 
 
-async def _load_spendable(session: AsyncSession, book: Book, *, key: WalletKey, points: int) -> None:
-    wallet = book.wallets[key]
-    at = max(book.now, wallet.last_at)
-    found = await lot_queries.list_spendable_lots(session, wallet, points=points, at=at, zone=book.rules.zone)
-    book.lots.know(found)
+async def load_spendable(session: AsyncSession, book: Book, wanted: Mapping[WalletKey, int]) -> None:
+    """Let a book know the lots that so many points of each of these wallets would be spent from."""
+    if wanted:
+        wallets = [book.wallets[key] for key in wanted]
+        sought = [(wallet, wanted[wallet.key], max(book.now, wallet.last_at)) for wallet in wallets]
+        book.lots.know(await lot_queries.list_spendable_lots(session, sought, zone=book.rules.zone))
 
 
 async def wallets(session: AsyncSession, *, program: Program, member_id: UUID, now: datetime) -> list[View]:
     """Return a member's wallets as they stand now, with what is due but not yet written; nothing is written here."""
-    found = await queries.list_wallets(session, program_id=program.id, member_ids=[member_id])
+    return (await wallets_of(session, program=program, member_ids=[member_id], now=now))[member_id]
+
+
+async def wallets_of(
+    session: AsyncSession, *, program: Program, member_ids: Collection[UUID], now: datetime
+) -> defaultdict[UUID, list[View]]:
+    """Return members' wallets as they stand now, with what is due but not yet written; nothing is written here."""
+    found = await queries.list_wallets(session, program_id=program.id, member_ids=member_ids)
     book = Book(found, now=now, rules=program.rules)
     await load(session, book, [wallet.key for wallet in found if wallet.next_due_at is not None])
     if due := [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]:
         await _settle(session, book, due)
     zone = program.rules.zone
-    return [
-        View(
-            wallet,
-            expiring(book.lots.of(key), wallet, zone),
-            starting(book.lots.of(key)),
-            book.lots.of(key),
-            [entry for entry in book.entries if entry.wallet == key],
-        )
-        for key, wallet in book.wallets.items()
-    ]
+    caused: defaultdict[WalletKey, list[Entry]] = defaultdict(list)
+    for entry in book.entries:
+        caused[entry.wallet].append(entry)
+    views: defaultdict[UUID, list[View]] = defaultdict(list)
+    for key, wallet in book.wallets.items():
+        lots = book.lots.of(key)
+        views[key.member_id].append(View(wallet, expiring(lots, wallet, zone), starting(lots), lots, caused[key]))
+    return views
 
 
 async def richest_member(session: AsyncSession, *, program_id: UUID, unit: str) -> UUID | None:
@@ -379,9 +401,14 @@ async def entries(session: AsyncSession, *, key: WalletKey, cursor: str | None, 
     return paging.page(rows, limit=limit, key=lambda entry: str(entry.version))
 
 
-async def entries_of(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> list[models.Entry]:
-    """Return the entries that a source (an order, a redemption, a referral) caused, oldest first."""
-    return await queries.list_entries_of_source(session, program_id=program_id, source_id=source_id)
+async def entries_of(
+    session: AsyncSession, *, program_id: UUID, source_ids: Collection[UUID]
+) -> defaultdict[UUID, list[models.Entry]]:
+    """Return the entries that each source (an order, a redemption, a referral) caused, oldest first."""
+    found: defaultdict[UUID, list[models.Entry]] = defaultdict(list)
+    for entry in await queries.list_entries_of_sources(session, program_id=program_id, source_ids=source_ids):
+        found[entry.source_id].append(entry)
+    return found
 
 
 async def entries_by_id(

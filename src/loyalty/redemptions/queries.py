@@ -1,56 +1,25 @@
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.db import fetch_rows, insert_rows
 from loyalty.redemptions import models
-from loyalty.redemptions.errors import RedemptionNotFound
 
 
-async def insert_redemption(
-    session: AsyncSession,
-    *,
-    program_id: UUID,
-    redemption_id: UUID,
-    member_id: UUID,
-    reward_id: UUID,
-    unit: str,
-    points: int,
-    entry_id: UUID | None,
-    metadata: dict[str, str],
-    now: datetime,
-) -> None:
-    await session.execute(
-        insert(models.Redemption).values(
-            program_id=program_id,
-            id=redemption_id,
-            member_id=member_id,
-            reward_id=reward_id,
-            unit=unit,
-            points=points,
-            entry_id=entry_id,
-            redeemed_at=now,
-            recorded_at=now,
-            notes=metadata,
-        )
-    )
+async def insert_redemptions(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    await insert_rows(session, models.Redemption, rows)
 
 
-async def get_redemption(
-    session: AsyncSession, *, program_id: UUID, redemption_id: UUID, member_id: UUID | None
-) -> models.Redemption:
-    """Return a redemption; with a member named, only that member's own."""
-    redemption = models.Redemption
-    query = select(redemption).where(redemption.program_id == program_id, redemption.id == redemption_id)
-    if member_id is not None:
-        query = query.where(redemption.member_id == member_id)
-    row = (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()
-    if row is None:
-        raise RedemptionNotFound
-    return row
+async def list_redemptions_by_id(
+    session: AsyncSession, *, program_id: UUID, redemption_ids: Collection[UUID]
+) -> list[models.Redemption]:
+    ending = "WHERE program_id = $1 AND id = ANY($2::uuid[])"
+    return await fetch_rows(session, models.Redemption, ending, program_id, list(redemption_ids))
 
 
 async def list_redemptions(
@@ -77,11 +46,8 @@ async def insert_grant(
 async def list_grants(
     session: AsyncSession, *, program_id: UUID, redemption_ids: Collection[UUID]
 ) -> dict[UUID, models.RewardGrant]:
-    grant = models.RewardGrant
-    found = await session.execute(
-        select(grant).where(grant.program_id == program_id, grant.redemption_id.in_(list(redemption_ids)))
-    )
-    return {row.redemption_id: row for row in found.scalars()}
+    rows = await fetch_rows(session, models.RewardGrant, _OF, program_id, list(redemption_ids))
+    return {row.redemption_id: row for row in rows}
 
 
 async def insert_cancellation(
@@ -110,13 +76,8 @@ async def insert_cancellation(
 async def list_cancellations(
     session: AsyncSession, *, program_id: UUID, redemption_ids: Collection[UUID]
 ) -> dict[UUID, models.RedemptionCancellation]:
-    cancellation = models.RedemptionCancellation
-    found = await session.execute(
-        select(cancellation).where(
-            cancellation.program_id == program_id, cancellation.redemption_id.in_(list(redemption_ids))
-        )
-    )
-    return {row.redemption_id: row for row in found.scalars()}
+    rows = await fetch_rows(session, models.RedemptionCancellation, _OF, program_id, list(redemption_ids))
+    return {row.redemption_id: row for row in rows}
 
 
 async def set_owner(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
@@ -140,3 +101,6 @@ async def clear_notes(session: AsyncSession, *, program_id: UUID, member_id: UUI
         await session.execute(
             update(said).where(said.program_id == program_id, said.redemption_id.in_(own)).values(reason=None)
         )
+
+
+_OF: Final = "WHERE program_id = $1 AND redemption_id = ANY($2::uuid[])"

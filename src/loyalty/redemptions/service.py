@@ -1,6 +1,7 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,7 +18,7 @@ from loyalty.points import service as points
 from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
 from loyalty.redemptions import models, queries
-from loyalty.redemptions.errors import RedemptionAlreadyCancelled
+from loyalty.redemptions.errors import RedemptionAlreadyCancelled, RedemptionNotFound
 from loyalty.rewards import coupons, offering
 from loyalty.rewards import models as reward_models
 from loyalty.rewards import service as rewards
@@ -69,18 +70,16 @@ async def redeem(
     entry = await points.spend(session, book, key=wallet, points=reward.cost_points, source=source)
     await points.post(session, book)
     await coupons.issue(session, reward=reward, coupon_id=claim.resource_id, member_id=member_id, now=now)
-    await queries.insert_redemption(
-        session,
-        program_id=program_id,
+    row = new_redemption(
+        reward,
         redemption_id=claim.resource_id,
         member_id=member_id,
-        reward_id=reward_id,
-        unit=reward.unit,
         points=reward.cost_points,
         entry_id=entry.id,
         metadata=metadata,
         now=now,
     )
+    await queries.insert_redemptions(session, [row])
     await _tell(
         session, program_id=program_id, redemption_id=claim.resource_id, member_id=member_id, what="redeemed", now=now
     )
@@ -115,18 +114,16 @@ async def grant(
         raise MemberClosed
     await offering.check_gift(session, view, program=program, standing=standing, now=now)
     await coupons.issue(session, reward=view.reward, coupon_id=claim.resource_id, member_id=member_id, now=now)
-    await queries.insert_redemption(
-        session,
-        program_id=program_id,
+    row = new_redemption(
+        view.reward,
         redemption_id=claim.resource_id,
         member_id=member_id,
-        reward_id=reward_id,
-        unit=view.reward.unit,
         points=0,
         entry_id=None,
         metadata=metadata,
         now=now,
     )
+    await queries.insert_redemptions(session, [row])
     await queries.insert_grant(
         session, program_id=program_id, redemption_id=claim.resource_id, actor=actor, reason=reason
     )
@@ -154,16 +151,14 @@ async def cancel(
     """
     program_id = program.id
     claim = await idempotency.claim(session, call=call, resource_id=redemption_id, now=now)
-    redemption = await queries.get_redemption(
-        session, program_id=program_id, redemption_id=redemption_id, member_id=member_id
-    )
+    redemption = (
+        await get(session, program_id=program_id, redemption_id=redemption_id, member_id=member_id)
+    ).redemption
     if claim.replayed:
         return claim
     # Its member may be merged into another just now: the customer's lock waits for that, and then it is known.
     await members.lock_customers(session, program_id=program_id, customer_ids=[redemption.member_id])
-    redemption = await queries.get_redemption(
-        session, program_id=program_id, redemption_id=redemption_id, member_id=None
-    )
+    redemption = (await get(session, program_id=program_id, redemption_id=redemption_id)).redemption
     keys = set()
     if redemption.entry_id is not None:
         keys = {
@@ -211,9 +206,42 @@ async def use_coupon(
 
 
 async def get(session: AsyncSession, *, program_id: UUID, redemption_id: UUID, member_id: UUID | None = None) -> View:
-    """Return one redemption; with a member named, only that member's own."""
-    row = await queries.get_redemption(session, program_id=program_id, redemption_id=redemption_id, member_id=member_id)
-    return (await _views(session, program_id=program_id, rows=[row]))[0]
+    """Return one redemption; with a member named, only that member's own. Raises RedemptionNotFound."""
+    found = (await listed(session, program_id=program_id, redemption_ids=[redemption_id])).get(redemption_id)
+    if found is None or (member_id is not None and found.redemption.member_id != member_id):
+        raise RedemptionNotFound
+    return found
+
+
+async def listed(session: AsyncSession, *, program_id: UUID, redemption_ids: Collection[UUID]) -> dict[UUID, View]:
+    """Return those of these redemptions that are there."""
+    rows = await queries.list_redemptions_by_id(session, program_id=program_id, redemption_ids=redemption_ids)
+    return {view.redemption.id: view for view in await _views(session, program_id=program_id, rows=rows)}
+
+
+def new_redemption(
+    reward: reward_models.Reward,
+    *,
+    redemption_id: UUID,
+    member_id: UUID,
+    points: int,
+    entry_id: UUID | None,
+    metadata: dict[str, str],
+    now: datetime,
+) -> dict[str, Any]:
+    """Write a redemption's row."""
+    return {
+        "program_id": reward.program_id,
+        "id": redemption_id,
+        "member_id": member_id,
+        "reward_id": reward.id,
+        "unit": reward.unit,
+        "points": points,
+        "entry_id": entry_id,
+        "redeemed_at": now,
+        "recorded_at": now,
+        "metadata": metadata,
+    }
 
 
 async def page(

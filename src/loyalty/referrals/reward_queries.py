@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, insert_rows
+from loyalty.core.db import fetch, fetch_rows, insert_rows
 from loyalty.referrals import models
 from loyalty.referrals.rules import Completed, PaidSide, State
 
@@ -74,19 +73,12 @@ async def insert_rewards(session: AsyncSession, *, program_id: UUID, sides: Sequ
 
 
 async def list_referrals_qualified_by(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
 ) -> list[tuple[models.Referral, list[models.ReferralReward]]]:
-    referral, reward = models.Referral, models.ReferralReward
-    found = await session.execute(
-        select(referral).where(referral.program_id == program_id, referral.qualifying_order_id == order_id)
-    )
-    referrals = list(found.scalars())
+    ending = "WHERE program_id = $1 AND qualifying_order_id = ANY($2::uuid[])"
+    referrals = await fetch_rows(session, models.Referral, ending, program_id, list(order_ids))
     if not referrals:
         return []
-    paid: Any = await session.execute(
-        select(reward)
-        .where(reward.program_id == program_id, reward.referral_id.in_([row.id for row in referrals]))
-        .order_by(reward.side)
-    )
-    rewards = list(paid.scalars())
+    ending = "WHERE program_id = $1 AND referral_id = ANY($2::uuid[]) ORDER BY side"
+    rewards = await fetch_rows(session, models.ReferralReward, ending, program_id, [row.id for row in referrals])
     return [(row, [own for own in rewards if own.referral_id == row.id]) for row in referrals]

@@ -81,7 +81,8 @@ class Settlement:
 
 
 async def qualified_by(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID
-) -> list[tuple[models.Referral, list[models.ReferralReward]]]:
-    """Return the referrals that an order completed, with what they paid."""
-    return await reward_queries.list_referrals_qualified_by(session, program_id=program_id, order_id=order_id)
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> dict[UUID, tuple[models.Referral, list[models.ReferralReward]]]:
+    """Return the referral that each of these orders completed, if any, with what it paid."""
+    found = await reward_queries.list_referrals_qualified_by(session, program_id=program_id, order_ids=order_ids)
+    return {referral.qualifying_order_id: (referral, paid) for referral, paid in found if referral.qualifying_order_id}

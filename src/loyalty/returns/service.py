@@ -194,11 +194,12 @@ async def _views(
 ) -> list[View]:
     order, bought = await orders.get(session, program_id=program_id, order_id=order_id)
     changed = await recounting.changes(session, program_id=program_id, order_id=order_id)
-    discounts = await coupons.discounts(session, program_id=program_id, order_id=order_id)
+    discounts = (await coupons.discounts(session, program_id=program_id, order_ids=[order_id]))[order_id]
     refunds = await tenders.refunds(session, program_id=program_id, order_id=order_id)
     kept = await _kept(
         session, order, bought, gift_minor=sum(sum(own.line_minor) for own in discounts if own.effect == Effect.TENDER)
     )
+    entries = await points.entries_of(session, program_id=program_id, source_ids=[made.id for made, _ in found])
     views = []
     for made, lines in found:
         additions = [row for row in changed.additions if row.return_id == made.id]
@@ -212,11 +213,7 @@ async def _views(
                 [row for row in changed.reversals if row.return_id == made.id],
                 additions,
                 [
-                    *(
-                        own
-                        for own in await points.entries_of(session, program_id=program_id, source_id=made.id)
-                        if own.kind in _AT_ONCE
-                    ),
+                    *(own for own in entries[made.id] if own.kind in _AT_ONCE),
                     *(await points.entries_by_id(session, program_id=program_id, entry_ids=given)).values(),
                 ],
                 refunds.get(made.id),

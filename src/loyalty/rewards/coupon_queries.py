@@ -6,55 +6,23 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch_rows, insert_new_rows, insert_rows
 from loyalty.rewards import models
 from loyalty.rewards.errors import CouponNotFound
 
 
-async def insert_coupon(
-    session: AsyncSession,
-    *,
-    program_id: UUID,
-    coupon_id: UUID,
-    code: str,
-    written: str,
-    reward_id: UUID,
-    member_id: UUID,
-    issued_at: datetime,
-    expires_at: datetime | None,
-    from_stock: bool,
-) -> bool:
-    """Add a coupon; False if its code is taken."""
-    added = await session.execute(
-        insert(models.Coupon)
-        .values(
-            program_id=program_id,
-            id=coupon_id,
-            code=code,
-            written=written,
-            reward_id=reward_id,
-            member_id=member_id,
-            issued_at=issued_at,
-            expires_at=expires_at,
-            from_stock=from_stock,
-        )
-        .on_conflict_do_nothing(index_elements=["program_id", "code"])
-        .returning(models.Coupon.id)
-    )
-    return added.first() is not None
+async def insert_coupons(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> int:
+    """Add coupons; return how many there were no others with the same code of."""
+    return len(await insert_new_rows(session, models.Coupon, rows, returning="id"))
 
 
 async def list_coupons(
     session: AsyncSession, *, program_id: UUID, coupon_ids: Collection[UUID]
 ) -> dict[UUID, models.Coupon]:
-    coupon = models.Coupon
-    found = await session.execute(
-        select(coupon).where(coupon.program_id == program_id, coupon.id.in_(list(coupon_ids)))
-    )
-    return {row.id: row for row in found.scalars()}
+    ending = "WHERE program_id = $1 AND id = ANY($2::uuid[])"
+    return {row.id: row for row in await fetch_rows(session, models.Coupon, ending, program_id, list(coupon_ids))}
 
 
 async def lock_coupon(
@@ -137,12 +105,11 @@ async def insert_discounts(session: AsyncSession, rows: Sequence[dict[str, Any]]
     await insert_rows(session, models.CouponDiscount, rows)
 
 
-async def list_discounts(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.CouponDiscount]:
-    own = models.CouponDiscount
-    found = await session.execute(
-        select(own).where(own.program_id == program_id, own.order_id == order_id).order_by(own.position)
-    )
-    return list(found.scalars())
+async def list_discounts(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> list[models.CouponDiscount]:
+    ending = "WHERE program_id = $1 AND order_id = ANY($2::uuid[]) ORDER BY order_id, position"
+    return await fetch_rows(session, models.CouponDiscount, ending, program_id, list(order_ids))
 
 
 async def set_returned(session: AsyncSession, *, program_id: UUID, order_id: UUID, return_id: UUID) -> None:

@@ -1,8 +1,9 @@
 """Coupons: issued for a reward, used once, good again, taken back, over."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,26 +30,77 @@ async def issue(
     """Take one unit of stock and give its coupon; raises OutOfStock. Locks the reward, or the code of its pool."""
     from_stock = False
     if not reward.pooled:
-        left = await queries.take_stock(session, program_id=reward.program_id, reward_id=reward.id)
-        if left is not None and left < 0:
+        left = (await queries.lock_stock(session, program_id=reward.program_id, reward_ids=[reward.id]))[reward.id]
+        if left == 0:
             raise OutOfStock
         from_stock = left is not None
+        if from_stock:
+            await queries.take_stock(session, program_id=reward.program_id, taken={reward.id: 1})
     for _ in range(_CODE_ATTEMPTS):
         code, written = await _next_code(session, reward)
-        if await coupon_queries.insert_coupon(
-            session,
-            program_id=reward.program_id,
-            coupon_id=coupon_id,
-            code=code,
-            written=written,
-            reward_id=reward.id,
-            member_id=member_id,
-            issued_at=now,
-            expires_at=rules.coupon_expiry(now, days=reward.coupon_days),
-            from_stock=from_stock,
-        ):
+        made = new_coupon(
+            reward, coupon_id=coupon_id, code=code, written=written, member_id=member_id, now=now, counted=from_stock
+        )
+        if await coupon_queries.insert_coupons(session, [made]):
             return
     raise CouponCodesExhausted
+
+
+async def issue_many(
+    session: AsyncSession, wanted: Sequence[tuple[models.Reward, UUID, UUID]], *, program_id: UUID, now: datetime
+) -> None:
+    """Give members coupons of rewards that have no codes of their own, out of stock that is locked and suffices.
+
+    Each is wanted as reward, id of the coupon and member. Raises CouponCodesExhausted.
+    """
+    counted = Counter(reward.id for reward, _, _ in wanted if reward.stock_left is not None)
+    await queries.take_stock(session, program_id=program_id, taken=counted)
+    made = []
+    for reward, coupon_id, member_id in wanted:
+        code = rules.make_coupon_code()
+        made.append(
+            new_coupon(
+                reward,
+                coupon_id=coupon_id,
+                code=code,
+                written=code,
+                member_id=member_id,
+                now=now,
+                counted=reward.id in counted,
+            )
+        )
+    if await coupon_queries.insert_coupons(session, made) < len(made):
+        raise CouponCodesExhausted
+
+
+async def lock_stock(session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Lock these rewards, whose stock is counted, after wallets; return how many there are of each."""
+    found = await queries.lock_stock(session, program_id=program_id, reward_ids=reward_ids) if reward_ids else {}
+    return {reward_id: left for reward_id, left in found.items() if left is not None}
+
+
+def new_coupon(
+    reward: models.Reward,
+    *,
+    coupon_id: UUID,
+    code: str,
+    written: str,
+    member_id: UUID,
+    now: datetime,
+    counted: bool,
+) -> dict[str, Any]:
+    """Write a coupon's row; `counted` says that it was taken out of a stock."""
+    return {
+        "program_id": reward.program_id,
+        "id": coupon_id,
+        "code": code,
+        "written": written,
+        "reward_id": reward.id,
+        "member_id": member_id,
+        "issued_at": now,
+        "expires_at": rules.coupon_expiry(now, days=reward.coupon_days),
+        "from_stock": counted,
+    }
 
 
 async def use(
@@ -123,14 +175,20 @@ async def use_on(
     await coupon_queries.insert_discounts(session, rows)
 
 
-async def discounts(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.CouponDiscount]:
-    """Return what coupons took off an order, in the order in which they did."""
-    return await coupon_queries.list_discounts(session, program_id=program_id, order_id=order_id)
+async def discounts(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> defaultdict[UUID, list[models.CouponDiscount]]:
+    """Return what coupons took off orders, in the order in which they did."""
+    found: defaultdict[UUID, list[models.CouponDiscount]] = defaultdict(list)
+    for row in await coupon_queries.list_discounts(session, program_id=program_id, order_ids=order_ids):
+        found[row.order_id].append(row)
+    return found
 
 
 async def undo_uses(session: AsyncSession, *, program_id: UUID, order_id: UUID, return_id: UUID, now: datetime) -> None:
     """Make the coupons of an order that went back as a whole good again, as long as they are. Locks them."""
-    used = [row for row in await discounts(session, program_id=program_id, order_id=order_id) if row.return_id is None]
+    found = await discounts(session, program_id=program_id, order_ids=[order_id])
+    used = [row for row in found[order_id] if row.return_id is None]
     for row in sorted(used, key=lambda row: row.coupon_id):
         coupon = await coupon_queries.lock_coupon(session, program_id=program_id, coupon_id=row.coupon_id)
         await coupon_queries.end_coupon(session, program_id=program_id, coupon_id=coupon.id)

@@ -1,10 +1,11 @@
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.db import fetch, fetch_rows
 from loyalty.rewards import models
 from loyalty.rewards.errors import RewardNotFound
 
@@ -15,12 +16,10 @@ async def insert_reward(session: AsyncSession, reward: models.Reward) -> None:
 
 
 async def get_reward(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> models.Reward:
-    reward = models.Reward
-    found = await session.execute(select(reward).where(reward.program_id == program_id, reward.id == reward_id))
-    row = found.scalar_one_or_none()
-    if row is None:
+    found = await list_rewards_by_id(session, program_id=program_id, reward_ids=[reward_id])
+    if not found:
         raise RewardNotFound
-    return row
+    return found[0]
 
 
 async def lock_reward(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> models.Reward:
@@ -57,29 +56,40 @@ async def list_offered(session: AsyncSession, *, program_id: UUID) -> list[model
 async def list_rewards_by_id(
     session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]
 ) -> list[models.Reward]:
-    reward = models.Reward
-    query = select(reward).where(reward.program_id == program_id, reward.id.in_(list(reward_ids)))
-    return list((await session.execute(query)).scalars())
+    ending = "WHERE program_id = $1 AND id = ANY($2::uuid[])"
+    return await fetch_rows(session, models.Reward, ending, program_id, list(reward_ids))
 
 
-async def take_stock(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> int | None:
-    """Take one unit where stock is counted, and return what is left; None where it is not counted.
-
-    Where nothing is left it stays so and -1 is returned. The row stays locked until the transaction ends.
-    """
-    reward = models.Reward
-    found = await session.execute(
-        select(reward.stock_left)
-        .where(reward.program_id == program_id, reward.id == reward_id)
-        .with_for_update(key_share=True)
+async def lock_stock(
+    session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]
+) -> dict[UUID, int | None]:
+    """Lock rewards in order of id, after wallets; return how many of each are left, None where that is not counted."""
+    found = await fetch(
+        session,
+        """
+        SELECT id, stock_left FROM rewards
+        WHERE program_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE
+        """,
+        program_id,
+        list(reward_ids),
     )
-    stock = found.scalar_one()
-    if stock is None or stock == 0:
-        return None if stock is None else -1
-    await session.execute(
-        update(reward).where(reward.program_id == program_id, reward.id == reward_id).values(stock_left=stock - 1)
-    )
-    return stock - 1
+    return dict(found)
+
+
+async def take_stock(session: AsyncSession, *, program_id: UUID, taken: Mapping[UUID, int]) -> None:
+    """Take so many of each reward whose stock is locked."""
+    if taken:
+        await fetch(
+            session,
+            """
+            UPDATE rewards SET stock_left = stock_left - number
+            FROM unnest($2::uuid[], $3::bigint[]) AS own (id, number)
+            WHERE program_id = $1 AND rewards.id = own.id
+            """,
+            program_id,
+            list(taken),
+            list(taken.values()),
+        )
 
 
 async def put_stock_back(session: AsyncSession, *, program_id: UUID, reward_id: UUID) -> None:

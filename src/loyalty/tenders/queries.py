@@ -1,8 +1,10 @@
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.db import fetch_rows
 from loyalty.tenders import models
 
 
@@ -16,10 +18,12 @@ async def insert_refund(session: AsyncSession, row: models.TenderRefund) -> None
     await session.flush()
 
 
-async def find_tender(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.OrderTender | None:
-    own = models.OrderTender
-    found = await session.execute(select(own).where(own.program_id == program_id, own.order_id == order_id))
-    return found.scalar_one_or_none()
+async def list_tenders(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> dict[UUID, models.OrderTender]:
+    ending = "WHERE program_id = $1 AND order_id = ANY($2::uuid[])"
+    rows = await fetch_rows(session, models.OrderTender, ending, program_id, list(order_ids))
+    return {row.order_id: row for row in rows}
 
 
 async def list_refunds(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.TenderRefund]:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,9 +48,16 @@ async def record(
     await queries.insert_tender(session, row)
 
 
+async def listed(
+    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
+) -> dict[UUID, models.OrderTender]:
+    """Return what of these orders was paid with points, where anything was."""
+    return await queries.list_tenders(session, program_id=program_id, order_ids=order_ids)
+
+
 async def find(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.OrderTender | None:
     """Return what of an order was paid with points, if anything."""
-    return await queries.find_tender(session, program_id=program_id, order_id=order_id)
+    return (await listed(session, program_id=program_id, order_ids=[order_id])).get(order_id)
 
 
 async def refunds(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> dict[UUID, models.TenderRefund]:

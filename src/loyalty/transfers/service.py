@@ -86,5 +86,5 @@ async def transfer(
 
 async def get(session: AsyncSession, *, program_id: UUID, transfer_id: UUID) -> View:
     found = await queries.get_transfer(session, program_id=program_id, transfer_id=transfer_id)
-    entries = await points.entries_of(session, program_id=program_id, source_id=transfer_id)
+    entries = (await points.entries_of(session, program_id=program_id, source_ids=[transfer_id]))[transfer_id]
     return View(found, [entry for entry in entries if entry.kind == EntryKind.TRANSFER])

@@ -1,0 +1,110 @@
+"""The short way of one operation: requests of one program that wait at the same time are done in one transaction."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Final, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.access import service as access
+from loyalty.access.guards import fingerprints
+from loyalty.access.rules import Credential, Scope, read_credential
+from loyalty.core import clock, idempotency
+from loyalty.core.db import Sessions, transaction
+from loyalty.core.errors import Invalid
+from loyalty.core.express import Address, Parcel, Reply
+from loyalty.core.grouping import Groups
+from loyalty.core.idempotency import Call
+from loyalty.core.signing import Keyring
+from loyalty.programs.rules import Program
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_log: Final = logging.getLogger("loyalty.express")
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError, ValidationError, Invalid)
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted(Generic[T]):
+    """What somebody wants just now, with which of the program's keys; a write also as which call."""
+
+    credential: Credential
+    call: Call
+    what: T
+
+
+class Together(ABC, Generic[T, R]):
+    """Does what is asked of one program at the same time together, and each alone where that does not go."""
+
+    operation: ClassVar[str]
+    address: ClassVar[Address]
+    scope: ClassVar[Scope]
+
+    def __init__(self, sessions: Sessions, keyring: Keyring) -> None:
+        self._sessions = sessions
+        self._keyring = keyring
+        self._groups: Groups[UUID, Wanted[T], R | None] = Groups(self._do_group)
+
+    @abstractmethod
+    def read(self, content: Any, *, named: str) -> T | None:
+        """Read what is asked, of a body and the thing that the address names; None for what is out of the ordinary."""
+
+    @abstractmethod
+    async def do(
+        self, session: AsyncSession, *, program: Program, wanted: Sequence[Wanted[T]], now: datetime
+    ) -> Sequence[R | None]:
+        """Do what is wanted of a program; None for each that is to be done alone, of which nothing happened."""
+
+    @abstractmethod
+    def reply(self, done: R) -> Reply:
+        """Write the reply."""
+
+    async def __call__(self, parcel: Parcel) -> Reply | None:
+        """Do it and reply; None if it is to go the long way. Raises TooManyWaiting."""
+        wanted = self._read(parcel)
+        if wanted is None:
+            return None
+        done = await self.submit(wanted)
+        return None if done is None else self.reply(done)
+
+    async def submit(self, wanted: Wanted[T]) -> R | None:
+        """Do this with what else is wanted just now; None if it is to be done alone. Raises TooManyWaiting."""
+        return await self._groups.submit(wanted.credential.program_id, wanted)
+
+    def _read(self, parcel: Parcel) -> Wanted[T] | None:
+        credential = read_credential(parcel.credential)
+        if credential is None:
+            return None
+        try:
+            content = msgspec.json.decode(parcel.body) if parcel.body else None
+            what = self.read(content, named=parcel.named)
+            key = "" if parcel.key is None else idempotency.read_key(parcel.key)
+        except _UNREADABLE:
+            return None
+        if what is None:
+            return None
+        asked = () if parcel.key is None else fingerprints(self._keyring, path=parcel.path, content=content)
+        return Wanted(credential, Call(credential.program_id, self.operation, key, asked), what)
+
+    async def _do_group(self, _: UUID, wanted: Sequence[Wanted[T]]) -> Sequence[R | None]:
+        """Do a group, or nothing of it: each goes the long way then, where what was wrong with it is told."""
+        real_now = clock.now()
+        try:
+            async with transaction(self._sessions) as session:
+                credentials = {own.credential for own in wanted}
+                program = await access.authenticate_all(
+                    session, credentials=credentials, scope=self.scope, real_now=real_now
+                )
+                if program is None:
+                    return [None] * len(wanted)
+                return await self.do(session, program=program, wanted=wanted, now=program.now(real_now))
+        except Exception:  # noqa: BLE001 -- whatever it was, one by one they will tell
+            _log.warning("%s: not done together", self.operation, exc_info=True)
+            return [None] * len(wanted)

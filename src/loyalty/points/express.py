@@ -1,0 +1,39 @@
+"""The short way of reading balances: those asked for at the same time are read together."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.access.express import Together, Wanted
+from loyalty.access.rules import Scope
+from loyalty.core import ids
+from loyalty.core.express import Address, Reply
+from loyalty.members import service as members
+from loyalty.points import service as points
+from loyalty.points.schemas import WalletList, wallet_out
+from loyalty.points.service import View
+from loyalty.programs.rules import Program
+
+
+class WalletExpress(Together[UUID, list[View]]):
+    operation = "list_member_wallets"
+    address = Address("GET", "/v1/members/{}/wallets")
+    scope = Scope.POINTS_READ
+
+    def read(self, content: Any, *, named: str) -> UUID | None:  # noqa: ARG002 -- it has no body
+        return ids.parse("mem", named)
+
+    async def do(
+        self, session: AsyncSession, *, program: Program, wanted: Sequence[Wanted[UUID]], now: datetime
+    ) -> Sequence[list[View] | None]:
+        asked = {own.what for own in wanted}
+        there = await members.standings(session, program_id=program.id, member_ids=asked)
+        found = await points.wallets_of(session, program=program, member_ids=list(there), now=now)
+        return [found[own.what] if own.what in there else None for own in wanted]
+
+    def reply(self, done: list[View]) -> Reply:
+        return Reply(msgspec.json.encode(WalletList([wallet_out(view) for view in done])), 200)
