@@ -11,6 +11,7 @@ import signal
 import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,13 @@ END $$
 """
 
 
-class _Explaining:
-    """Whether statements are being explained, and the plans so far."""
+class Explaining:
+    """Whether statements are being explained, and the plans so far; `settings` hold for the planner meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
         self.is_on = False
         self.plans: defaultdict[str, list[Plan]] = defaultdict(list)
+        self._settings = settings
 
     def begin(self, *_: object) -> None:
         self.is_on = True
@@ -110,29 +112,23 @@ class _Explaining:
         undone = connection.transaction()
         await undone.start()
         try:
+            for setting in self._settings:
+                await connection.execute(f"SET LOCAL {setting}")
             found = await connection.fetchval(_EXPLAIN + statement, *values)
         finally:
             await undone.rollback()
-        self.plans[" ".join(statement.split())].append(json.loads(found)[0]["Plan"])
+        (told,) = json.loads(found) if isinstance(found, str) else found  # SQLAlchemy's have read it
+        self.plans[" ".join(statement.split())].append(told["Plan"])
 
 
 _EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 
-def main(port: int) -> None:
-    explaining = _Explaining()
-    _listen(explaining)
-    signal.signal(signal.SIGUSR1, explaining.begin)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it once more when it is done
-    try:
-        uvicorn.run(create_app(Settings()), port=port, log_level="warning", server_header=False)  # type: ignore[call-arg]
-    finally:
-        Path(os.environ["SAMPLING_FILE"]).write_text(json.dumps(explaining.plans))
-
-
-def _listen(explaining: _Explaining) -> None:
-    """Come before every statement, prepared by SQLAlchemy or handed to asyncpg at once."""
+@contextmanager
+def listening(explaining: Explaining) -> Iterator[None]:
+    """Come before every statement of this process, prepared by SQLAlchemy or handed to asyncpg at once."""
     handed = asyncpg.Connection.fetch
+    prepared = {name: getattr(PreparedStatement, name) for name in FETCHES}
 
     @functools.wraps(handed)
     async def fetch(connection: asyncpg.Connection, statement: str, *values: Any, **options: Any) -> Any:
@@ -140,17 +136,34 @@ def _listen(explaining: _Explaining) -> None:
         return await handed(connection, statement, *values, **options)
 
     asyncpg.Connection.fetch = fetch
-    for name in FETCHES:
-        setattr(PreparedStatement, name, _before(getattr(PreparedStatement, name), explaining))
+    for name, own in prepared.items():
+        setattr(PreparedStatement, name, _before(own, explaining))
+    try:
+        yield
+    finally:
+        asyncpg.Connection.fetch = handed
+        for name, own in prepared.items():
+            setattr(PreparedStatement, name, own)
 
 
-def _before(fetch: Callable[..., Awaitable[Any]], explaining: _Explaining) -> Callable[..., Awaitable[Any]]:
+def _before(fetch: Callable[..., Awaitable[Any]], explaining: Explaining) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(fetch)
     async def explained(statement: PreparedStatement, *values: Any, **options: Any) -> Any:
         await explaining.explain(statement._connection, statement.get_query(), values)  # noqa: SLF001 -- it tells nobody
         return await fetch(statement, *values, **options)
 
     return explained
+
+
+def main(port: int) -> None:
+    explaining = Explaining()
+    signal.signal(signal.SIGUSR1, explaining.begin)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it once more when it is done
+    try:
+        with listening(explaining):
+            uvicorn.run(create_app(Settings()), port=port, log_level="warning", server_header=False)  # type: ignore[call-arg]
+    finally:
+        Path(os.environ["SAMPLING_FILE"]).write_text(json.dumps(explaining.plans))
 
 
 if __name__ == "__main__":
