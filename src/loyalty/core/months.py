@@ -69,11 +69,10 @@ async def divide(sessions: Sessions, table: str, *, now: datetime) -> None:
     async with transaction(sessions) as session:
         await _do(session, f"ALTER TABLE {table} VALIDATE CONSTRAINT {check}")
     async with transaction(sessions) as session:
-        await _do(session, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        references = await fetch(session, _REFERENCES, table)
+        await _do(session, f"ALTER TABLE {table} RENAME TO {first}")
+        references = await fetch(session, _REFERENCES, first)
         await _do(
             session,
-            f"ALTER TABLE {table} RENAME TO {first}",
             f"ALTER INDEX pk_{table} RENAME TO pk_{first}",
             f"CREATE TABLE {table} (LIKE {first} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE (id)",
             f"ALTER TABLE {table} DROP CONSTRAINT {check}",
@@ -87,7 +86,7 @@ async def divide(sessions: Sessions, table: str, *, now: datetime) -> None:
 
 async def extend(session: AsyncSession, table: str, *, now: datetime) -> list[Part]:
     """Make a divided table's partitions for the months ahead that it has not yet; return them."""
-    await _do(session, f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+    await fetch(session, "SELECT pg_advisory_xact_lock(hashtext($1))", f"months of {table}")  # of several workers one
     newest = (await parts(session, table))[-1]
     made = []
     while newest.until < _after(now, AHEAD + 1):
