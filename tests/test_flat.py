@@ -17,6 +17,7 @@ from loyalty.core.settings import Settings
 from loyalty.points import service as points
 from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
 
+CROWD = 400
 HISTORY = 600
 LOTS = 400
 _SLACK = 60
@@ -40,8 +41,8 @@ async def people(shop: Shop, settings: Settings) -> People:
     rule_id = await both[0].fetchval(
         "SELECT rule_id FROM earning_rule_versions WHERE program_id = $1 AND version = 1 LIMIT 1", shop.program.id
     )
-    crowd = Crowd(shop.program.id, rule_id, 20)
-    aged = Crowd(shop.program.id, rule_id, 1, rounds=HISTORY, first=20)
+    crowd = Crowd(shop.program.id, rule_id, CROWD)
+    aged = Crowd(shop.program.id, rule_id, 1, rounds=HISTORY, first=CROWD)
     await copying.load(both, [crowd, aged])
     key = WalletKey(shop.program.id, crowd.name(1), "points")
     async with transaction(shop.sessions) as session:
