@@ -4,25 +4,19 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.activities import models
 from loyalty.activities.errors import ActivityNotFound
 from loyalty.activities.rules import Judged, NewActivity, Paid
-from loyalty.core.db import Row, insert_rows
+from loyalty.core.db import fetch, insert_new_rows, insert_rows
 
 
 async def insert_activity(session: AsyncSession, did: NewActivity, *, program_id: UUID) -> bool:
     """Record an activity; False if its type and external id are there already (a parallel one is waited for)."""
-    added = await session.execute(
-        insert(Row.metadata.tables[models.Activity.__tablename__])
-        .values(_row(did, program_id))
-        .on_conflict_do_nothing(index_elements=["program_id", "type", "external_id"])
-        .returning(models.Activity.id)
-    )
-    return added.first() is not None
+    return bool(await insert_new_rows(session, models.Activity, [_row(did, program_id)], returning="id"))
 
 
 async def insert_activities(session: AsyncSession, judged: Sequence[Judged], *, program_id: UUID) -> None:
@@ -104,13 +98,18 @@ async def list_awards(
 
 async def sum_points(session: AsyncSession, *, program_id: UUID, type_: str, external_id: str) -> int:
     """Return how many points the activity of this type and external id earned; 0 if there is none."""
-    own, award = models.Activity, models.ActivityAward
-    found = await session.execute(
-        select(func.coalesce(func.sum(award.points), 0))
-        .join(own, (own.program_id == award.program_id) & (own.id == award.activity_id))
-        .where(own.program_id == program_id, own.type == type_, own.external_id == external_id)
+    found = await fetch(
+        session,
+        """
+        SELECT coalesce(sum(points), 0)::bigint FROM activity_awards WHERE program_id = $1 AND activity_id = (
+            SELECT id FROM activities WHERE program_id = $1 AND type = $2 AND external_id = $3
+        )
+        """,
+        program_id,
+        type_,
+        external_id,
     )
-    return int(found.scalar_one())
+    return int(found[0][0])
 
 
 async def set_member(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:

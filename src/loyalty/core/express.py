@@ -60,7 +60,7 @@ class Express:
 
     def __init__(self, app: ASGIApp, works: Mapping[Address, Work]) -> None:
         self._app = app
-        self._works = {(address.method, address.path): work for address, work in works.items()}
+        self.works = {(address.method, address.path): work for address, work in works.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = headers = None
@@ -90,11 +90,11 @@ class Express:
             await _answer(reply, send)
 
     def _find(self, method: str, path: str) -> tuple[Work, str] | None:
-        if (work := self._works.get((method, path))) is not None:
+        if (work := self.works.get((method, path))) is not None:
             return work, ""
         head, _, tail = path.rpartition("/")
         head, _, named = head.rpartition("/")
-        work = self._works.get((method, f"{head}/{{}}/{tail}"))
+        work = self.works.get((method, f"{head}/{{}}/{tail}"))
         return None if work is None else (work, named)
 
 

@@ -1,20 +1,19 @@
 """The SQL of limits: how much rules have given members within periods, and out of budgets."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, literal, select, tuple_, update
+from sqlalchemy import delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.db import fetch
 from loyalty.earning import models
 
-_NAMES: Final = ("rule_id", "member_id", "period", "period_on")
-_KEY: Final = tuple(getattr(models.EarningUsage, name) for name in _NAMES)
-_MOST_AT_ONCE: Final = 2_000
-"""A statement takes at most 32,767 parameters."""
+_NAMES: Final = "rule_id, member_id, period, period_on"
+_KEYS: Final = "unnest($2::uuid[], $3::uuid[], $4::text[], $5::date[])"
 
 UsageKey = tuple[UUID, UUID, str, date]
 """Rule, member, the kind of period, and its first day."""
@@ -22,89 +21,78 @@ UsageKey = tuple[UUID, UUID, str, date]
 
 async def lock_usage(session: AsyncSession, keys: Iterable[UsageKey], *, program_id: UUID) -> dict[UsageKey, int]:
     """Lock how much these rules have given these members, opening what is not there, in one order."""
-    own = models.EarningUsage
-    used: dict[UsageKey, int] = {}
-    for named in _batched(sorted(keys)):
-        rows = [
-            {
-                "program_id": program_id,
-                "rule_id": rule_id,
-                "member_id": member_id,
-                "period": period,
-                "period_on": period_on,
-                "points": 0,
-            }
-            for rule_id, member_id, period, period_on in named
-        ]
-        await session.execute(insert(own).values(rows).on_conflict_do_nothing())
-        found = await session.execute(
-            select(*_KEY, own.points)
-            .where(own.program_id == program_id, tuple_(*_KEY).in_(named))
-            .order_by(*_KEY)
-            .with_for_update()
-        )
-        used |= {(row[0], row[1], row[2], row[3]): row[4] for row in found}
-    return used
+    named = sorted(set(keys))
+    if not named:
+        return {}
+    await fetch(
+        session,
+        f"""
+        INSERT INTO earning_usage (program_id, rule_id, member_id, period, period_on, points)
+        SELECT $1, rule_id, member_id, period, period_on, 0 FROM {_KEYS} WITH ORDINALITY
+            AS own (rule_id, member_id, period, period_on, position) ORDER BY position
+        ON CONFLICT DO NOTHING
+        """,  # noqa: S608 -- our own names
+        program_id,
+        *zip(*named, strict=True),
+    )
+    return await _read_usage(session, named, program_id=program_id, ending=f"ORDER BY {_NAMES} FOR NO KEY UPDATE")
 
 
 async def lock_budgets(session: AsyncSession, rule_ids: Iterable[UUID], *, program_id: UUID) -> dict[UUID, int]:
     """Lock how much these rules have given in all, in order of id; comes after usage."""
-    own, named = models.EarningBudget, sorted(rule_ids)
+    named = sorted(rule_ids)
     if not named:
         return {}
-    rows = [{"program_id": program_id, "rule_id": rule_id, "points": 0} for rule_id in named]
-    await session.execute(insert(own).values(rows).on_conflict_do_nothing())
-    found = await session.execute(
-        select(own.rule_id, own.points)
-        .where(own.program_id == program_id, own.rule_id.in_(named))
-        .order_by(own.rule_id)
-        .with_for_update()
+    await fetch(
+        session,
+        """
+        INSERT INTO earning_budgets (program_id, rule_id, points)
+        SELECT $1, rule_id, 0 FROM unnest($2::uuid[]) WITH ORDINALITY AS own (rule_id, position) ORDER BY position
+        ON CONFLICT DO NOTHING
+        """,
+        program_id,
+        named,
     )
-    return {row[0]: row[1] for row in found}
+    return await _read_budgets(session, named, program_id=program_id, ending="ORDER BY rule_id FOR NO KEY UPDATE")
 
 
 async def read_usage(session: AsyncSession, keys: Iterable[UsageKey], *, program_id: UUID) -> dict[UsageKey, int]:
-    own, named = models.EarningUsage, list(keys)
-    if not named:
-        return {}
-    found = await session.execute(
-        select(*_KEY, own.points).where(own.program_id == program_id, tuple_(*_KEY).in_(named))
-    )
-    return {(row[0], row[1], row[2], row[3]): row[4] for row in found}
+    return await _read_usage(session, list(keys), program_id=program_id)
 
 
 async def read_budgets(session: AsyncSession, rule_ids: Iterable[UUID], *, program_id: UUID) -> dict[UUID, int]:
-    own = models.EarningBudget
-    found = await session.execute(
-        select(own.rule_id, own.points).where(own.program_id == program_id, own.rule_id.in_(list(rule_ids)))
-    )
-    return {row[0]: row[1] for row in found}
+    return await _read_budgets(session, list(rule_ids), program_id=program_id)
 
 
 async def add_usage(session: AsyncSession, points: Mapping[UsageKey, int], *, program_id: UUID) -> None:
     """Add points, or take some off where they are negative; never below zero."""
-    own = models.EarningUsage
-    for rule_id, member_id, period, period_on in sorted(points):
-        await session.execute(
-            update(own)
-            .where(
-                own.program_id == program_id,
-                own.rule_id == rule_id,
-                own.member_id == member_id,
-                own.period == period,
-                own.period_on == period_on,
-            )
-            .values(points=func.greatest(0, own.points + points[rule_id, member_id, period, period_on]))
+    if points:
+        await fetch(
+            session,
+            f"""
+            UPDATE earning_usage AS used SET points = greatest(0, used.points + own.points)
+            FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::date[], $6::bigint[]) AS own ({_NAMES}, points)
+            WHERE used.program_id = $1 AND used.rule_id = own.rule_id AND used.member_id = own.member_id
+                AND used.period = own.period AND used.period_on = own.period_on
+            """,  # noqa: S608 -- our own names
+            program_id,
+            *zip(*points, strict=True),
+            list(points.values()),
         )
 
 
 async def add_to_budgets(session: AsyncSession, points: Mapping[UUID, int], *, program_id: UUID) -> None:
-    own = models.EarningBudget
-    for rule_id in sorted(points):
-        await session.execute(
-            update(own)
-            .where(own.program_id == program_id, own.rule_id == rule_id)
-            .values(points=func.greatest(0, own.points + points[rule_id]))
+    if points:
+        await fetch(
+            session,
+            """
+            UPDATE earning_budgets AS used SET points = greatest(0, used.points + own.points)
+            FROM unnest($2::uuid[], $3::bigint[]) AS own (rule_id, points)
+            WHERE used.program_id = $1 AND used.rule_id = own.rule_id
+            """,
+            program_id,
+            list(points),
+            list(points.values()),
         )
 
 
@@ -125,6 +113,27 @@ async def hand_over_usage(session: AsyncSession, *, program_id: UUID, giver: UUI
     await session.execute(delete(own).where(own.program_id == program_id, own.member_id == giver))
 
 
-def _batched(keys: Sequence[UsageKey]) -> Iterator[Sequence[UsageKey]]:
-    for start in range(0, len(keys), _MOST_AT_ONCE):
-        yield keys[start : start + _MOST_AT_ONCE]
+async def _read_usage(
+    session: AsyncSession, keys: Sequence[UsageKey], *, program_id: UUID, ending: str = ""
+) -> dict[UsageKey, int]:
+    if not keys:
+        return {}
+    found = await fetch(
+        session,
+        f"""
+        SELECT {_NAMES}, points FROM earning_usage
+        WHERE program_id = $1 AND ({_NAMES}) IN (SELECT * FROM {_KEYS}) {ending}
+        """,  # noqa: S608 -- our own names
+        program_id,
+        *zip(*keys, strict=True),
+    )
+    return {(row[0], row[1], row[2], row[3]): row[4] for row in found}
+
+
+async def _read_budgets(
+    session: AsyncSession, rule_ids: Sequence[UUID], *, program_id: UUID, ending: str = ""
+) -> dict[UUID, int]:
+    if not rule_ids:
+        return {}
+    statement = "SELECT rule_id, points FROM earning_budgets WHERE program_id = $1 AND rule_id = ANY($2::uuid[])"
+    return dict(await fetch(session, f"{statement} {ending}", program_id, rule_ids))

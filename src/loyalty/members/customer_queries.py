@@ -92,9 +92,8 @@ async def delete_personal(session: AsyncSession, *, program_id: UUID, customer_i
 
 
 async def has_customer(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
-    own = models.Customer
-    found = await session.execute(select(own.id).where(own.program_id == program_id, own.id == customer_id))
-    return found.first() is not None
+    statement = "SELECT 1 FROM customers WHERE program_id = $1 AND id = $2"
+    return bool(await fetch(session, statement, program_id, customer_id))
 
 
 async def list_born_on(

@@ -4,12 +4,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, insert_new_rows, insert_rows
 from loyalty.members import models
 from loyalty.members.rules import IdentifierKind, Identifiers
 
@@ -18,13 +17,18 @@ async def find_customers(
     session: AsyncSession, *, program_id: UUID, identifiers: Collection[tuple[IdentifierKind, str]]
 ) -> dict[tuple[IdentifierKind, str], UUID]:
     """Return which customer each live identifier belongs to."""
-    identifier = models.Identifier
-    found = await session.execute(
-        select(identifier.kind, identifier.value, identifier.customer_id).where(
-            identifier.program_id == program_id,
-            identifier.removed_at.is_(None),
-            tuple_(identifier.kind, identifier.value).in_([(str(kind), value) for kind, value in identifiers]),
-        )
+    if not identifiers:
+        return {}
+    found = await fetch(
+        session,
+        """
+        SELECT kind, value, customer_id FROM identifiers
+        WHERE program_id = $1 AND removed_at IS NULL
+            AND (kind, value) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+        """,
+        program_id,
+        [str(kind) for kind, _ in identifiers],
+        [value for _, value in identifiers],
     )
     return {(IdentifierKind(kind), value): customer_id for kind, value, customer_id in found}
 
@@ -32,16 +36,9 @@ async def find_customers(
 async def find_by_external_ids(
     session: AsyncSession, *, program_id: UUID, external_ids: Collection[str]
 ) -> dict[str, UUID]:
-    identifier = models.Identifier
-    found = await session.execute(
-        select(identifier.value, identifier.customer_id).where(
-            identifier.program_id == program_id,
-            identifier.kind == IdentifierKind.EXTERNAL_ID,
-            identifier.removed_at.is_(None),
-            identifier.value.in_(list(external_ids)),
-        )
-    )
-    return {row.value: row.customer_id for row in found}
+    known = [(IdentifierKind.EXTERNAL_ID, own) for own in external_ids]
+    found = await find_customers(session, program_id=program_id, identifiers=known)
+    return {value: customer_id for (_, value), customer_id in found.items()}
 
 
 async def insert_identifiers(
@@ -70,27 +67,18 @@ async def claim_identifiers(
     session: AsyncSession, *, program_id: UUID, customer_id: UUID, identifiers: Identifiers, now: datetime
 ) -> list[IdentifierKind]:
     """Add identifiers to a customer; return the kinds that are another's, or that this customer has already."""
-    if not identifiers:
-        return []
-    added = await session.execute(
-        insert(models.Identifier)
-        .values(
-            [
-                {
-                    "program_id": program_id,
-                    "id": ids.new(),
-                    "customer_id": customer_id,
-                    "kind": str(kind),
-                    "value": value,
-                    "added_at": now,
-                }
-                for kind, value in sorted(identifiers.items())
-            ]
-        )
-        .on_conflict_do_nothing()
-        .returning(models.Identifier.kind)
-    )
-    taken = {IdentifierKind(kind) for kind in added.scalars()}
+    rows = [
+        {
+            "program_id": program_id,
+            "id": ids.new(),
+            "customer_id": customer_id,
+            "kind": str(kind),
+            "value": value,
+            "added_at": now,
+        }
+        for kind, value in sorted(identifiers.items())
+    ]
+    taken = await insert_new_rows(session, models.Identifier, rows, returning="kind")
     return [kind for kind in sorted(identifiers) if kind not in taken]
 
 

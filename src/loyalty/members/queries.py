@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import fetch, insert_rows
+from loyalty.core.db import fetch, fetch_rows, insert_new_rows, insert_rows
 from loyalty.members import models
 from loyalty.members.errors import MemberNotFound
 from loyalty.members.rules import Person, Standing, Status, Suspends
@@ -45,20 +45,15 @@ async def claim_membership(
     session: AsyncSession, *, program_id: UUID, customer_id: UUID, order: str | None, now: datetime
 ) -> bool:
     """Enrol a customer; False if a membership is there already."""
-    added = await session.execute(
-        insert(models.Member)
-        .values(
-            program_id=program_id,
-            id=customer_id,
-            enrolled_at=now,
-            recorded_at=now,
-            enrolment_external_order_id=order,
-            status=str(Status.ACTIVE),
-        )
-        .on_conflict_do_nothing()
-        .returning(models.Member.id)
-    )
-    return added.first() is not None
+    row = {
+        "program_id": program_id,
+        "id": customer_id,
+        "enrolled_at": now,
+        "recorded_at": now,
+        "enrolment_external_order_id": order,
+        "status": str(Status.ACTIVE),
+    }
+    return bool(await insert_new_rows(session, models.Member, [row], returning="id"))
 
 
 async def list_standings(
@@ -112,13 +107,10 @@ async def list_members_by_id(
 async def list_profiles(
     session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]
 ) -> dict[UUID, Person]:
-    profile = models.Profile
-    found = await session.execute(
-        select(profile).where(profile.program_id == program_id, profile.customer_id.in_(list(customer_ids)))
-    )
+    ending = "WHERE program_id = $1 AND customer_id = ANY($2::uuid[])"
     return {
         row.customer_id: Person(row.given_name, row.family_name, row.birth_on, row.locale, row.attributes, row.notes)
-        for row in found.scalars()
+        for row in await fetch_rows(session, models.Profile, ending, program_id, list(customer_ids))
     }
 
 

@@ -96,16 +96,19 @@ async def customers_with_paid_orders(
     session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID], other_than: Collection[UUID] = ()
 ) -> set[UUID]:
     """Return which of these customers have a paid order, not counting the ones named."""
-    order = models.Order
-    query = select(order.customer_id).where(
-        order.program_id == program_id,
-        order.customer_id.in_(list(customer_ids)),
-        order.paid_at.is_not(None),
-        order.cancelled_at.is_(None),
+    found = await fetch(
+        session,
+        """
+        SELECT id FROM unnest($2::uuid[]) AS customer (id) WHERE EXISTS (
+            SELECT 1 FROM orders WHERE program_id = $1 AND customer_id = customer.id
+                AND paid_at IS NOT NULL AND cancelled_at IS NULL AND orders.id <> ALL ($3::uuid[])
+        )
+        """,
+        program_id,
+        list(customer_ids),
+        list(other_than),
     )
-    if other_than:
-        query = query.where(order.id.not_in(list(other_than)))
-    return {found for found in (await session.execute(query.distinct())).scalars() if found is not None}
+    return {row[0] for row in found}
 
 
 async def set_paid(

@@ -3,11 +3,9 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch_rows, insert_new_rows, insert_rows
 from loyalty.orders import models
 from loyalty.orders.errors import ReturnNotFound
 from loyalty.orders.returning import NewReturn
@@ -16,78 +14,60 @@ from loyalty.orders.rules import Line
 
 async def insert_return(session: AsyncSession, made: NewReturn, *, program_id: UUID) -> bool:
     """Record a return; False if its external id is there already (a parallel one is waited for)."""
-    added = await session.execute(
-        insert(models.OrderReturn)
-        .values(
-            program_id=program_id,
-            id=made.id,
-            order_id=made.order_id,
-            number=made.number,
-            external_id=made.external_id,
-            content_digest=made.content_digest,
-            kind=str(made.kind),
-            total_minor=made.total_minor,
-            reason=made.reason,
-            actor=made.actor,
-            returned_at=made.returned_at,
-            recorded_at=made.recorded_at,
-            notes=made.metadata,
-        )
-        .on_conflict_do_nothing(index_elements=["program_id", "external_id"])
-        .returning(models.OrderReturn.id)
-    )
-    if added.first() is None:
+    row = {
+        "program_id": program_id,
+        "id": made.id,
+        "order_id": made.order_id,
+        "number": made.number,
+        "external_id": made.external_id,
+        "content_digest": made.content_digest,
+        "kind": str(made.kind),
+        "total_minor": made.total_minor,
+        "reason": made.reason,
+        "actor": made.actor,
+        "returned_at": made.returned_at,
+        "recorded_at": made.recorded_at,
+        "metadata": made.metadata,
+    }
+    if not await insert_new_rows(session, models.OrderReturn, [row], returning="id"):
         return False
-    await insert_rows(
-        session,
-        models.OrderReturnLine,
-        [
-            {
-                "program_id": program_id,
-                "return_id": made.id,
-                "line": line.number,
-                "quantity": line.quantity,
-                "total_minor": line.total_minor,
-            }
-            for line in made.lines
-        ],
-    )
+    lines = [
+        {
+            "program_id": program_id,
+            "return_id": made.id,
+            "line": line.number,
+            "quantity": line.quantity,
+            "total_minor": line.total_minor,
+        }
+        for line in made.lines
+    ]
+    await insert_rows(session, models.OrderReturnLine, lines)
     return True
 
 
 async def get_return(session: AsyncSession, *, program_id: UUID, return_id: UUID) -> models.OrderReturn:
-    made = models.OrderReturn
-    found = await session.execute(select(made).where(made.program_id == program_id, made.id == return_id))
-    row = found.scalar_one_or_none()
-    if row is None:
+    found = await fetch_rows(session, models.OrderReturn, "WHERE program_id = $1 AND id = $2", program_id, return_id)
+    if not found:
         raise ReturnNotFound
-    return row
+    return found[0]
 
 
 async def find_return(session: AsyncSession, *, program_id: UUID, external_id: str) -> models.OrderReturn | None:
-    made = models.OrderReturn
-    found = await session.execute(select(made).where(made.program_id == program_id, made.external_id == external_id))
-    return found.scalar_one_or_none()
+    ending = "WHERE program_id = $1 AND external_id = $2"
+    found = await fetch_rows(session, models.OrderReturn, ending, program_id, external_id)
+    return found[0] if found else None
 
 
 async def list_returns(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.OrderReturn]:
-    made = models.OrderReturn
-    found = await session.execute(
-        select(made).where(made.program_id == program_id, made.order_id == order_id).order_by(made.number)
-    )
-    return list(found.scalars())
+    ending = "WHERE program_id = $1 AND order_id = $2 ORDER BY number"
+    return await fetch_rows(session, models.OrderReturn, ending, program_id, order_id)
 
 
 async def list_return_lines(
     session: AsyncSession, *, program_id: UUID, return_ids: Collection[UUID]
 ) -> list[models.OrderReturnLine]:
-    line = models.OrderReturnLine
-    found = await session.execute(
-        select(line)
-        .where(line.program_id == program_id, line.return_id.in_(list(return_ids)))
-        .order_by(line.return_id, line.line)
-    )
-    return list(found.scalars())
+    ending = "WHERE program_id = $1 AND return_id = ANY($2::uuid[]) ORDER BY return_id, line"
+    return await fetch_rows(session, models.OrderReturnLine, ending, program_id, list(return_ids))
 
 
 async def append_lines(

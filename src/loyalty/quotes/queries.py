@@ -1,25 +1,25 @@
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.db import fetch_rows, insert_rows
 from loyalty.quotes import models
 from loyalty.quotes.errors import QuoteNotFound
 
 
-async def insert_quote(session: AsyncSession, quote: models.Quote) -> None:
-    session.add(quote)
-    await session.flush()
+async def insert_quotes(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    await insert_rows(session, models.Quote, rows)
 
 
 async def get_quote(session: AsyncSession, *, program_id: UUID, quote_id: UUID) -> models.Quote:
-    own = models.Quote
-    found = await session.execute(select(own).where(own.program_id == program_id, own.id == quote_id))
-    row = found.scalar_one_or_none()
-    if row is None:
+    found = await fetch_rows(session, models.Quote, "WHERE program_id = $1 AND id = $2", program_id, quote_id)
+    if not found:
         raise QuoteNotFound
-    return row
+    return found[0]
 
 
 async def delete_quotes(session: AsyncSession, *, program_id: UUID, before: datetime, limit: int) -> int:

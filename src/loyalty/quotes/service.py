@@ -23,17 +23,17 @@ async def record(
     now: datetime,
 ) -> models.Quote:
     """Remember what a storefront was told."""
-    quote = models.Quote(
-        program_id=program_id,
-        id=ids.new(),
-        customer_id=customer_id,
-        content_digest=content_digest,
-        figures=figures.written(),
-        quoted_at=now,
-        valid_until=now + VALID_FOR,
-    )
-    await queries.insert_quote(session, quote)
-    return quote
+    row = {
+        "program_id": program_id,
+        "id": ids.new(),
+        "customer_id": customer_id,
+        "content_digest": content_digest,
+        "figures": figures.written(),
+        "quoted_at": now,
+        "valid_until": now + VALID_FOR,
+    }
+    await queries.insert_quotes(session, [row])
+    return models.Quote(**row)
 
 
 async def check(

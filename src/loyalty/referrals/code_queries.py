@@ -5,10 +5,9 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch, insert_new_rows, insert_rows
 from loyalty.referrals import models
 from loyalty.referrals.codes import CodeKind
 
@@ -17,21 +16,16 @@ async def insert_code(
     session: AsyncSession, *, program_id: UUID, code: str, member_id: UUID, kind: CodeKind, now: datetime
 ) -> bool:
     """Add a member's primary code; False if it is or ever was somebody's."""
-    added = await session.execute(
-        insert(models.ReferralCode)
-        .values(
-            program_id=program_id,
-            code=code,
-            member_id=member_id,
-            issued_to=member_id,
-            kind=str(kind),
-            is_primary=True,
-            created_at=now,
-        )
-        .on_conflict_do_nothing(index_elements=["program_id", "code"])
-        .returning(models.ReferralCode.code)
-    )
-    return added.first() is not None
+    row = {
+        "program_id": program_id,
+        "code": code,
+        "member_id": member_id,
+        "issued_to": member_id,
+        "kind": str(kind),
+        "is_primary": True,
+        "created_at": now,
+    }
+    return bool(await insert_new_rows(session, models.ReferralCode, [row], returning="code"))
 
 
 async def insert_codes(session: AsyncSession, *, program_id: UUID, codes: Sequence[tuple[str, UUID, datetime]]) -> None:
@@ -64,13 +58,16 @@ async def demote_codes(session: AsyncSession, *, program_id: UUID, member_id: UU
 
 async def find_code_owners(session: AsyncSession, *, program_id: UUID, codes: Collection[str]) -> dict[str, UUID]:
     """Return whose live codes these are."""
-    code = models.ReferralCode
-    found = await session.execute(
-        select(code.code, code.member_id).where(
-            code.program_id == program_id, code.code.in_(list(codes)), code.retired_at.is_(None)
-        )
+    found = await fetch(
+        session,
+        """
+        SELECT code, member_id FROM referral_codes
+        WHERE program_id = $1 AND code = ANY($2::text[]) AND retired_at IS NULL
+        """,
+        program_id,
+        list(codes),
     )
-    return {row.code: row.member_id for row in found}
+    return dict(found)
 
 
 async def list_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> list[models.ReferralCode]:
@@ -86,14 +83,17 @@ async def list_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID
 
 async def get_first_code(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> str:
     """Return the code that a member got on joining, whosever it has become by a merge."""
-    code = models.ReferralCode
-    found = await session.execute(
-        select(code.code)
-        .where(code.program_id == program_id, code.issued_to == member_id, code.kind == str(CodeKind.GENERATED))
-        .order_by(code.created_at, code.code)
-        .limit(1)
+    found = await fetch(
+        session,
+        """
+        SELECT code FROM referral_codes WHERE program_id = $1 AND issued_to = $2 AND kind = $3
+        ORDER BY created_at, code LIMIT 1
+        """,
+        program_id,
+        member_id,
+        str(CodeKind.GENERATED),
     )
-    return found.scalar_one()
+    return str(found[0][0])
 
 
 async def primary_codes(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> dict[UUID, str]:

@@ -6,17 +6,16 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import insert_rows
+from loyalty.core.db import fetch_rows, insert_rows
 from loyalty.referrals import models
 from loyalty.referrals.rules import Campaign, Claim, State, Touch, Waiting
 
 
 async def find_active_campaign(session: AsyncSession, *, program_id: UUID) -> models.ReferralCampaign | None:
-    campaign = models.ReferralCampaign
-    found = await session.execute(
-        select(campaign).where(campaign.program_id == program_id, campaign.retired_at.is_(None))
+    found = await fetch_rows(
+        session, models.ReferralCampaign, "WHERE program_id = $1 AND retired_at IS NULL", program_id
     )
-    return found.scalar_one_or_none()
+    return found[0] if found else None
 
 
 async def retire_campaigns(session: AsyncSession, *, program_id: UUID, now: datetime) -> None:
@@ -105,31 +104,22 @@ async def insert_touches(session: AsyncSession, *, program_id: UUID, touches: Ma
 
 
 async def list_touches(session: AsyncSession, *, program_id: UUID, referee_id: UUID) -> list[models.ReferralTouch]:
-    touch = models.ReferralTouch
-    found = await session.execute(
-        select(touch).where(touch.program_id == program_id, touch.referee_id == referee_id).order_by(touch.position)
-    )
-    return list(found.scalars())
+    ending = "WHERE program_id = $1 AND referee_id = $2 ORDER BY position"
+    return await fetch_rows(session, models.ReferralTouch, ending, program_id, referee_id)
 
 
 async def find_live_referral(session: AsyncSession, *, program_id: UUID, referee_id: UUID) -> models.Referral | None:
-    referral = models.Referral
-    found = await session.execute(
-        select(referral).where(
-            referral.program_id == program_id, referral.referee_id == referee_id, referral.ended_at.is_(None)
-        )
-    )
-    return found.scalar_one_or_none()
+    ending = "WHERE program_id = $1 AND referee_id = $2 AND ended_at IS NULL"
+    found = await fetch_rows(session, models.Referral, ending, program_id, referee_id)
+    return found[0] if found else None
 
 
 async def get_campaigns(
     session: AsyncSession, *, program_id: UUID, campaign_ids: Collection[UUID]
 ) -> dict[UUID, Campaign]:
-    campaign = models.ReferralCampaign
-    found = await session.execute(
-        select(campaign).where(campaign.program_id == program_id, campaign.id.in_(list(campaign_ids)))
-    )
-    return {row.id: as_campaign(row) for row in found.scalars()}
+    ending = "WHERE program_id = $1 AND id = ANY($2::uuid[])"
+    rows = await fetch_rows(session, models.ReferralCampaign, ending, program_id, list(campaign_ids))
+    return {row.id: as_campaign(row) for row in rows}
 
 
 def as_campaign(row: models.ReferralCampaign) -> Campaign:

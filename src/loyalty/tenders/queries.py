@@ -1,7 +1,6 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.db import fetch_rows
@@ -27,8 +26,5 @@ async def list_tenders(
 
 
 async def list_refunds(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> list[models.TenderRefund]:
-    own = models.TenderRefund
-    found = await session.execute(
-        select(own).where(own.program_id == program_id, own.order_id == order_id).order_by(own.return_id)
-    )
-    return list(found.scalars())
+    ending = "WHERE program_id = $1 AND order_id = $2 ORDER BY return_id"
+    return await fetch_rows(session, models.TenderRefund, ending, program_id, order_id)

@@ -1,0 +1,175 @@
+"""The short way: what goes it hears the same as by the declared handler, and is declared there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from litestar import Litestar
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.shop import Json, Shop
+
+from loyalty.access.express import Together, Wanted
+from loyalty.core.db import Sessions, transaction
+from loyalty.core.express import Express
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what was done on the short way."""
+    seen: list[str] = []
+    submit = Together.submit
+
+    async def spy(self: Together[Any, Any], wanted: Wanted[Any]) -> Any:
+        done = await submit(self, wanted)
+        if done is not None:
+            seen.append(self.operation)
+        return done
+
+    monkeypatch.setattr(Together, "submit", spy)
+    return seen
+
+
+def works_of(app: Litestar) -> list[Together[Any, Any]]:
+    express = app.asgi_handler
+    assert isinstance(express, Express)
+    return list(express.works.values())  # type: ignore[arg-type]
+
+
+async def member_with_points(shop: Shop, euros: int = 100) -> Json:
+    member = await shop.enrol()
+    await shop.order(euros, customer_id=member["customer_id"])
+    return member
+
+
+def test_each_short_way_is_that_of_a_declared_operation(app: Litestar) -> None:
+    declared = {
+        (method, route.path): handler.opt["scope"]
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", [])
+        for method in handler.http_methods
+        if "scope" in handler.opt
+    }
+    paths = app.openapi_schema.to_schema()["paths"]
+    works = works_of(app)
+    assert len({work.operation for work in works}) == len(works) > 1
+    for work in works:
+        (path,) = [path for path in paths if _named(path) == work.address.path and _has(paths, path, work)]
+        operation = paths[path][work.address.method.lower()]
+        assert operation["operationId"] == work.operation
+        (scope,) = [own for (method, route), own in declared.items() if (method, _named(route)) == _key(work)]
+        assert scope == work.scope
+
+
+def _has(paths: Json, path: str, work: Together[Any, Any]) -> bool:
+    return work.address.method.lower() in paths[path]
+
+
+def _key(work: Together[Any, Any]) -> tuple[str, str]:
+    return work.address.method, work.address.path
+
+
+def _named(path: str) -> str:
+    """Write every parameter of a path as {}."""
+    return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
+
+
+async def test_every_write_on_the_short_way_is_repeated_as_it_was_told(shop: Shop, taken: list[str]) -> None:
+    member, reward = await member_with_points(shop), await shop.reward(cost=10, coupon_days=3)
+    hold = await shop.post("/v1/holds", {"member_id": member["id"], "points": 5})
+    wanted: list[tuple[str, Json]] = [
+        ("/v1/orders", shop.order_body(customer_id=member["customer_id"])),
+        ("/v1/redemptions", {"member_id": member["id"], "reward_id": reward["id"], "metadata": {"a": "b"}}),
+        ("/v1/holds", {"member_id": member["id"], "points": 7, "metadata": {"cart": "1"}}),
+        (f"/v1/holds/{hold['id']}/capture", {"points": 3}),
+    ]
+    taken.clear()
+    for path, body in wanted:
+        key = uuid4().hex
+        first = await shop.send("POST", path, body, key=key, expect=201)
+        again = await shop.send("POST", path, body, key=key, expect=201)
+        # With a parameter it is out of the ordinary, and the declared handler answers.
+        slow = await shop.send("POST", f"{path}?dry_run=false", body, key=key, expect=201)
+        assert first.json() == again.json() == slow.json()
+        replayed = [reply.headers.get("Idempotency-Replayed") for reply in (first, again, slow)]
+        assert replayed == [None, "true", "true"]
+        assert first.headers["Request-Id"].startswith("req_")
+    operations = ("create_order", "create_redemption", "create_hold", "create_hold_capture")
+    assert taken == [own for own in operations for _ in range(2)]
+    await shop.books_hold()
+
+
+async def test_balances_read_together_are_those_read_alone(shop: Shop, taken: list[str]) -> None:
+    members = [await member_with_points(shop, euros) for euros in (10, 20, 30)]
+    paths = [f"/v1/members/{own['id']}/wallets" for own in [*members, members[0]]]
+    nobody = "/v1/members/mem_00000000000000000000000000/wallets"
+    taken.clear()
+    together = await asyncio.gather(*(shop.send("GET", path) for path in [*paths, nobody]))
+    assert taken == ["list_member_wallets"] * len(paths)
+    alone = [await shop.client.get(path, headers=_out_of_the_ordinary(shop)) for path in paths]
+    assert len(taken) == len(paths)
+    assert [reply.json() for reply in together[:-1]] == [reply.json() for reply in alone]
+    assert [reply.json()["data"][0]["available"] for reply in alone] == [10, 20, 30, 10]
+    assert together[-1].json()["code"] == "member_not_found"
+
+
+def _out_of_the_ordinary(shop: Shop) -> dict[str, str]:
+    return {"Authorization": f"Bearer {shop.key}", "Request-Id": "req_00000000000000000000000000"}
+
+
+@pytest.mark.parametrize("bad", ["", "Bearer", "Bearer x", "Basic eA==", "Bearer lk_sk_test_0_0"])
+async def test_who_has_no_key_is_refused_by_the_declared_handler(shop: Shop, bad: str, taken: list[str]) -> None:
+    member = await shop.enrol()
+    taken.clear()
+    reply = await shop.client.get(f"/v1/members/{member['id']}/wallets", headers={"Authorization": bad})
+    assert (reply.status_code, taken) == (401, [])
+
+
+async def test_a_key_without_the_scope_spoils_nothing_for_others(shop: Shop) -> None:
+    member = await member_with_points(shop)
+    made = await shop.post("/v1/keys", {"kind": "restricted", "name": "till", "scopes": ["orders:write"]})
+    path = f"/v1/members/{member['id']}/wallets"
+    replies = await asyncio.gather(
+        *(shop.send("GET", path, bearer=bearer) for bearer in (shop.key, made["secret"], shop.key))
+    )
+    assert [reply.status_code for reply in replies] == [200, 403, 200]
+
+
+async def test_too_many_waiting_is_told_as_busy(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loyalty.core.grouping._MOST_WAITING", 0)
+    member = await shop.enrol()
+    reply = await shop.send("GET", f"/v1/members/{member['id']}/wallets")
+    assert (reply.status_code, reply.json()["code"]) == (503, "too_many_waiting")
+    assert int(reply.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_group_whose_commit_nobody_heard_of_is_told_as_it_is(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    @asynccontextmanager
+    async def lost(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+        async with transaction(sessions) as session:
+            yield session
+            if not kept:
+                await session.rollback()
+        raise ConnectionError("the database went away")
+
+    member, reward = await member_with_points(shop), await shop.reward(cost=10)
+    monkeypatch.setattr("loyalty.access.express.transaction", lost)
+    body = {"member_id": member["id"], "reward_id": reward["id"]}
+    replies = await asyncio.gather(*(shop.send("POST", "/v1/redemptions", body, expect=201) for _ in range(3)))
+    replayed = {reply.headers.get("Idempotency-Replayed") for reply in replies}
+    assert replayed == ({"true"} if kept else {None})
+    assert (await shop.wallet(member["id"]))["available"] == 70
+    await shop.books_hold()
+
+
+async def test_a_reply_is_json_of_its_stated_length(shop: Shop) -> None:
+    member = await shop.enrol()
+    reply: httpx.Response = await shop.send("GET", f"/v1/members/{member['id']}/wallets")
+    assert reply.headers["content-type"] == "application/json"
+    assert int(reply.headers["content-length"]) == len(reply.content)
