@@ -6,7 +6,7 @@ RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS = never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench profile openapi format clean
+.PHONY: help demo test check bench flat profile openapi format clean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -29,6 +29,9 @@ bench: .venv/ready ## Against the limit and a hand-written baseline (QUICK=1: 3 
 
 profile: .venv/ready ## Where each microsecond of an order goes (OPERATION=quote: of a quote)
 	$(RUN)python -m benchmarks.profile $(if $(OPERATION),"$(OPERATION)")
+
+flat: .venv/ready ## What an order costs in a program of 5 million members (40 GB; HOME_FOLDER=…, LARGE=20000: less)
+	$(RUN)python -m benchmarks.flat $(if $(HOME_FOLDER),--home $(HOME_FOLDER)) $(if $(LARGE),--large $(LARGE))
 
 openapi: .venv/ready ## Write the OpenAPI document anew
 	$(RUN)loyalty openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json

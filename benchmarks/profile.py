@@ -23,7 +23,7 @@ from benchmarks.limit import MEMBERS
 from benchmarks.load import Clients, Sample
 from benchmarks.operations import OPERATIONS, ORDER, Operation
 from benchmarks.report import interpreter, percentile
-from benchmarks.servers import Running, sampled
+from benchmarks.servers import Running, watched
 from benchmarks.shop import Shop, do, open_shop
 from loyalty.core import migrate
 from loyalty.core.embedded import Server, remove, serve
@@ -41,7 +41,7 @@ def main(name: str) -> None:
     with serve(HOME) as server, TemporaryDirectory() as folder:
         migrate.upgrade(server.url)
         kept = Path(folder) / "seen.json"
-        with sampled(server.url, kept=kept) as running:
+        with watched("sampling", server.url, kept=kept) as running:
             sample, database_ms = uvloop.run(_drive(server, running, operation))
         lines = _written(operation, sample, json.loads(kept.read_text()), database_ms=database_ms)
     remove(HOME)

@@ -25,7 +25,7 @@ from loyalty.app import create_app
 from loyalty.core.settings import Settings
 
 EVERY_SECONDS = 0.001  # the system rounds it up to its own tick
-_FETCHES = ("fetch", "fetchrow", "fetchval", "fetchmany", "executemany")
+FETCHES = ("fetch", "fetchrow", "fetchval", "fetchmany", "executemany")
 _LIBRARIES = Path(asyncpg.__file__).parents[1]
 
 
@@ -96,7 +96,7 @@ def _listen(watch: Watch) -> None:
         connection.add_query_logger(lambda record: watch.statement(record.query, record.elapsed))
 
     asyncpg.Connection.__init__ = begin
-    for name in _FETCHES:
+    for name in FETCHES:
         setattr(PreparedStatement, name, _timed(getattr(PreparedStatement, name), watch))
 
 

@@ -43,10 +43,10 @@ def baseline(database_url: str) -> Iterator[Running]:
 
 
 @contextmanager
-def sampled(database_url: str, *, kept: Path) -> Iterator[Running]:
-    """Run the product watched; what was seen is kept in a file at the end."""
-    environment = {**product_environment(database_url), "SAMPLING_FILE": str(kept)}
-    with _launched(["-m", "benchmarks.sampling"], environment) as (process, port):
+def watched(module: str, database_url: str, *, kept: Path, **settings: str) -> Iterator[Running]:
+    """Run the product as a module of ours watches it; what was seen is kept in a file at the end."""
+    environment = {**product_environment(database_url), "SAMPLING_FILE": str(kept), **settings}
+    with _launched(["-m", f"benchmarks.{module}"], environment) as (process, port):
         yield _ready(process, port, health="/health/ready")
 
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -28,8 +28,8 @@ class Shop:
 
     port: int
     key: str
-    members: list[str] = field(default_factory=list)
-    customers: list[str] = field(default_factory=list)
+    members: Sequence[str] = ()
+    customers: Sequence[str] = ()
     codes: list[str] = field(default_factory=list)
     rewards: list[str] = field(default_factory=list)
     known: list[bytes] = field(default_factory=list)
@@ -66,14 +66,13 @@ def basket(customer_id: str, **details: Any) -> Json:
     }
 
 
-async def open_shop(database_url: str, *, port: int, members: int) -> Shop:
-    """Make the program by the operator's commands, and all the rest through the API."""
+async def found_shop(database_url: str, *, port: int) -> Shop:
+    """Make the program by the operator's commands, its rules and rewards through the API; nobody is in it yet."""
     slug = f"bench-{uuid4().hex[:12]}"
     _loyalty(database_url, "programs", "create", slug, "--name", "Bench", "--mode", "live", "--currency", "EUR",
              "--time-zone", "Europe/Berlin")  # fmt: skip
     shop = Shop(port, _loyalty(database_url, "keys", "create", "--program", slug, "--name", "bench"))
-    headers = {"Authorization": f"Bearer {shop.key}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
+    async with _api(shop) as client:
         campaign = {"name": "friends", "landing_url": "https://shop.test/hi", "advocate_points": 50}
         await _post(client, "/v1/referral-campaigns", {**campaign, "referee_points": 25})
         for number, terms in enumerate(RULES, start=1):
@@ -82,7 +81,14 @@ async def open_shop(database_url: str, *, port: int, members: int) -> Shop:
             offer = {"kind": "amount_off", "value": {"amount": _euros(500)}, "cost_points": COST, "stock": _STOCK}
             made = await _post(client, "/v1/rewards", {"name": f"reward {number}", **offer})
             shop.rewards.append(made["id"])
-        await _enrol(shop, members)
+    return shop
+
+
+async def open_shop(database_url: str, *, port: int, members: int) -> Shop:
+    """Make a program whose members, with points and codes, come through the API too."""
+    shop = await found_shop(database_url, port=port)
+    await _enrol(shop, members)
+    async with _api(shop) as client:
         for start in range(0, members, _PER_BATCH):
             names = shop.members[start : start + _PER_BATCH]
             rows = [f"gift-{start + number},{name},{POINTS},to begin with" for number, name in enumerate(names)]
@@ -108,11 +114,10 @@ async def _enrol(shop: Shop, members: int) -> None:
     def enrolment() -> Script:
         yield shop.post("/v1/members", {"external_id": f"customer-{next(numbers)}"})
 
-    for reply in (await do(shop, enrolment, times=members)).replies:
-        made = json.loads(reply)
-        shop.members.append(made["id"])
-        shop.customers.append(made["customer_id"])
-        shop.codes.append(made["referral_code"])
+    made = [json.loads(reply) for reply in (await do(shop, enrolment, times=members)).replies]
+    shop.members = [own["id"] for own in made]
+    shop.customers = [own["customer_id"] for own in made]
+    shop.codes = [own["referral_code"] for own in made]
 
 
 async def _know(shop: Shop) -> None:
@@ -127,6 +132,11 @@ async def _know(shop: Shop) -> None:
 
     placed = await do(shop, order, times=KNOWN_KEYS)
     assert len(json.loads(placed.replies[0])["awards"]) == AWARDS
+
+
+def _api(shop: Shop) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {shop.key}"}
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{shop.port}", headers=headers, timeout=60)
 
 
 async def _post(client: httpx.AsyncClient, path: str, body: Json) -> Json:

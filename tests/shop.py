@@ -24,7 +24,8 @@ Json = dict[str, Any]
 _TENANT_TABLES = (
     "activities", "activity_awards", "adjustments", "allocations", "api_keys", "birthday_progress", "coupon_codes",
     "coupon_discounts", "coupons", "customers", "earning_budgets", "earning_rule_versions", "earning_rules",
-    "earning_usage", "entries", "events", "hold_reservations", "holds", "idempotency_keys", "identifiers", "lots",
+    "earning_usage", "entries", "event_floors", "events", "hold_reservations", "holds", "idempotency_keys",
+    "identifiers", "lots",
     "member_merges", "member_passwords", "member_status_changes", "members", "order_award_additions",
     "order_award_reversals", "order_awards", "order_counts", "order_lines", "order_return_lines", "order_returns",
     "order_tenders", "orders", "profiles", "program_settings", "quotes", "redemption_cancellations", "redemptions",

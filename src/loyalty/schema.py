@@ -1,5 +1,7 @@
 """Every table of the house, so that migrations and tests see them all."""
 
+from typing import Final
+
 from loyalty.access import models as access
 from loyalty.activities import models as activities
 from loyalty.adjustments import models as adjustments
@@ -45,3 +47,6 @@ ROOMS = (
     transfers,
 )
 METADATA = Row.metadata
+
+BY_MONTH: Final = ("entries", "events")
+"""Tables that may be divided by month: rows are only added, nothing refers to them, and locks see to their order."""

@@ -10,16 +10,18 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
-from loyalty.core import clock
+from loyalty.core import clock, months
 from loyalty.core.db import Sessions, transaction
 from loyalty.jobs import service as jobs
 from loyalty.outbox import service as outbox
 from loyalty.programs import queries as programs
 from loyalty.schedule.service import JOBS, Moment
+from loyalty.schema import BY_MONTH
 
 _IDLE_SECONDS: Final = 1.0
 _BATCH: Final = 5000
 _MOST_ERROR: Final = 500
+_MONTHS_EVERY: Final = timedelta(hours=1)
 _TURN: Final = timedelta(seconds=5)
 
 _log = logging.getLogger("loyalty.worker")
@@ -30,8 +32,12 @@ async def run(sessions: Sessions, *, stop: asyncio.Event, heartbeat: Path | None
 
     Each step is one bounded transaction; several workers beside each other are safe.
     """
+    months_at = clock.now()
     while not stop.is_set():
         try:
+            if months_at <= clock.now():
+                await make_months(sessions)
+                months_at = clock.now() + _MONTHS_EVERY
             moved = await relay_all(sessions) + await run_due_jobs(sessions)
             if heartbeat is not None:
                 await asyncio.to_thread(heartbeat.touch)
@@ -40,6 +46,19 @@ async def run(sessions: Sessions, *, stop: asyncio.Event, heartbeat: Path | None
             moved = 0
         if not moved:
             await _wait(stop, _IDLE_SECONDS)
+
+
+async def make_months(sessions: Sessions) -> int:
+    """Make the months ahead of tables that are divided; who may not, leaves it to the operator, and says so."""
+    made = 0
+    for table in BY_MONTH:
+        try:
+            async with transaction(sessions) as session:
+                if await months.is_divided(session, table):
+                    made += len(await months.extend(session, table, now=clock.now()))
+        except DBAPIError:
+            _log.exception("no months could be made ahead", extra={"table": table})
+    return made
 
 
 async def relay_all(sessions: Sessions) -> int:

@@ -11,6 +11,7 @@ from loyalty import local
 from loyalty.cli.callers import keys_group, managers_group
 from loyalty.cli.files import adjust_many, import_history
 from loyalty.cli.ledger import ledger_group
+from loyalty.cli.months import detach, partition
 from loyalty.cli.programs import programs_group, show_jobs
 from loyalty.cli.serving import demo, distribute, migrate_database, openapi, run_worker, serve
 from loyalty.core.embedded import EmbeddedRefused
@@ -39,6 +40,8 @@ class _Commands(click.Group):
         managers_group,
         ledger_group,
         show_jobs,
+        partition,
+        detach,
         import_history,
         adjust_many,
         openapi,

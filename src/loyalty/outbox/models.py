@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
@@ -29,3 +29,13 @@ class Event(Row):
     occurred_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
     number: Mapped[int | None]
+
+
+class EventFloor(Row):
+    """The highest number among a program's events that were detached: those to come go on above it."""
+
+    __tablename__ = "event_floors"
+    __table_args__ = (CheckConstraint("number > 0", name="number_positive"),)
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int]

@@ -44,8 +44,11 @@ async def number_events(session: AsyncSession, *, program_id: UUID, limit: int) 
         text(
             """
             WITH last AS (
-                SELECT coalesce(max(number), 0) AS number FROM events
-                WHERE program_id = :program_id AND number IS NOT NULL
+                SELECT greatest(
+                    (SELECT max(number) FROM events WHERE program_id = :program_id AND number IS NOT NULL),
+                    (SELECT number FROM event_floors WHERE program_id = :program_id),
+                    0
+                ) AS number
             ), next AS (
                 SELECT id, row_number() OVER (ORDER BY id) AS position FROM (
                     SELECT id FROM events WHERE program_id = :program_id AND number IS NULL ORDER BY id LIMIT :limit
@@ -70,3 +73,21 @@ async def list_events(session: AsyncSession, *, program_id: UUID, after: int, li
         .limit(limit)
     )
     return list(found.scalars())
+
+
+async def has_unnumbered(session: AsyncSession, *, partition: str) -> bool:
+    query = text(f"SELECT EXISTS (SELECT FROM {partition} WHERE number IS NULL)")  # noqa: S608 -- from the catalogue
+    return bool((await session.execute(query)).scalar_one())
+
+
+async def raise_floors(session: AsyncSession, *, partition: str) -> None:
+    """Remember the highest number that each program has in a partition of the events."""
+    await session.execute(
+        text(
+            f"""
+            INSERT INTO event_floors (program_id, number)
+            SELECT program_id, max(number) FROM {partition} GROUP BY program_id
+            ON CONFLICT (program_id) DO UPDATE SET number = greatest(event_floors.number, excluded.number)
+            """  # noqa: S608 -- a name from the catalogue
+        )
+    )

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core import paging
 from loyalty.core.paging import Page
 from loyalty.outbox import models, queries
+from loyalty.outbox.errors import EventsNotNumbered
 from loyalty.outbox.rules import Event
 
 
@@ -20,6 +21,13 @@ async def relay(session: AsyncSession, *, program_id: UUID, limit: int = 1000) -
     if not await queries.try_lock_relay(session, program_id=program_id):
         return 0
     return await queries.number_events(session, program_id=program_id, limit=limit)
+
+
+async def let_go(session: AsyncSession, *, partition: str) -> None:
+    """Let a past month of events be detached: numbers go on above its own. Raises EventsNotNumbered."""
+    if await queries.has_unnumbered(session, partition=partition):
+        raise EventsNotNumbered(partition)
+    await queries.raise_floors(session, partition=partition)
 
 
 async def page(session: AsyncSession, *, program_id: UUID, cursor: str | None, limit: int) -> Page[models.Event]:

@@ -14,7 +14,7 @@ from loyalty.points import lot_queries, queries
 from loyalty.points.book import Book
 from loyalty.points.postings import Entry
 from loyalty.points.rules import Lot, Wallet, WalletKey
-from loyalty.points.service import load, settle
+from loyalty.points.service import settle
 from loyalty.points.shelf import expiring, starting
 from loyalty.programs.rules import Program
 
@@ -45,7 +45,8 @@ async def wallets_of(
     """Return members' wallets as they stand now, with what is due but not yet written; nothing is written here."""
     found = await queries.list_wallets(session, program_id=program.id, member_ids=member_ids)
     book = Book(found, now=now, rules=program.rules)
-    await load(session, book, [wallet.key for wallet in found if wallet.next_due_at is not None])
+    if dated := [wallet.key for wallet in found if wallet.next_due_at is not None]:
+        book.lots.know(await lot_queries.list_dated_lots(session, dated))
     if due := [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]:
         await settle(session, book, due)
     zone = program.rules.zone

@@ -22,8 +22,54 @@ async def list_spendable_lots(
 ) -> list[Lot]:
     """Return, for each wallet of one program, lots among which the first-expiring ones are that cover so many points.
 
-    Or all there are; what is over at the instant given is left out. Of lots that end by idleness after the same period,
-    the one idle since an earlier day ends first.
+    Or all there are; what is over at the instant given is left out. Reads few lots where few are enough, however many
+    there are.
+    """
+    # A limit that the planner does not know lets it walk along the index, instead of sorting what it thinks are few.
+    found = await _list_idle(session, wanted, zone=zone)
+    lacking, limit = list(wanted), _FEW
+    while lacking:
+        rows = await fetch(
+            session,
+            f"""
+            SELECT {_COLUMNS} FROM unnest($2::uuid[], $3::text[], $4::timestamptz[]) AS own (of_member, of_unit, at)
+            CROSS JOIN LATERAL (
+                SELECT * FROM lots
+                WHERE program_id = $1 AND member_id = of_member AND unit = of_unit AND remaining > 0
+                    AND remaining > reserved AND activated_at IS NOT NULL AND idle_days = 0 AND idle_months = 0
+                    AND (expires_at IS NULL OR expires_at > at)
+                ORDER BY expires_at, id LIMIT (SELECT $5::bigint)
+            ) AS first
+            """,  # noqa: S608 -- our own columns
+            wanted[0][0].key.program_id,
+            [wallet.key.member_id for wallet, _, _ in lacking],
+            [wallet.key.unit for wallet, _, _ in lacking],
+            [at for _, _, at in lacking],
+            limit,
+        )
+        first: dict[WalletKey, list[Lot]] = {}
+        for lot in map(_lot, rows):
+            first.setdefault(lot.wallet, []).append(lot)
+        more = [
+            own
+            for own in lacking
+            if len(lots := first.get(own[0].key, ())) == limit and sum(lot.free for lot in lots) < own[1]
+        ]
+        unfinished = {wallet.key for wallet, _, _ in more}
+        found += [lot for key, lots in first.items() if key not in unfinished for lot in lots]
+        lacking, limit = more, limit * _FEW
+    return found
+
+
+_FEW: Final = 16
+
+
+async def _list_idle(
+    session: AsyncSession, wanted: Sequence[tuple[Wallet, int, datetime]], *, zone: ZoneInfo
+) -> list[Lot]:
+    """Return, of lots that end by idleness, those that end first and cover so many points.
+
+    Of those with the same period, the one idle since an earlier day ends first.
     """
     found = await fetch(
         session,
@@ -31,14 +77,13 @@ async def list_spendable_lots(
         SELECT {_COLUMNS} FROM (
             SELECT lots.*, wanted, sum(remaining - reserved) OVER (
                 PARTITION BY lots.member_id, lots.unit, idle_days, idle_months
-                ORDER BY expires_at, CASE WHEN idle_days > 0 OR idle_months > 0 THEN timezone(
-                    $2, greatest(coalesce(activates_at, earned_at), active_at))::date END, id
+                ORDER BY timezone($2, greatest(coalesce(activates_at, earned_at), active_at))::date, id
             ) - (remaining - reserved) AS before
-            FROM unnest($3::uuid[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[])
-                AS own (member_id, unit, wanted, active_at, at)
+            FROM unnest($3::uuid[], $4::text[], $5::bigint[], $6::timestamptz[])
+                AS own (member_id, unit, wanted, active_at)
             JOIN lots ON lots.member_id = own.member_id AND lots.unit = own.unit
-            WHERE program_id = $1 AND remaining > 0 AND activated_at IS NOT NULL
-                AND (expires_at IS NULL OR expires_at > at)
+            WHERE program_id = $1 AND remaining > 0 AND (idle_days > 0 OR idle_months > 0)
+                AND activated_at IS NOT NULL
         ) AS candidate WHERE before < wanted
         """,  # noqa: S608 -- our own columns
         wanted[0][0].key.program_id,
@@ -47,9 +92,15 @@ async def list_spendable_lots(
         [wallet.key.unit for wallet, _, _ in wanted],
         [points for _, points, _ in wanted],
         [wallet.active_at for wallet, _, _ in wanted],
-        [at for _, _, at in wanted],
     )
     return [_lot(row) for row in found]
+
+
+async def list_dated_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
+    """Return the lots of these wallets of one program that have points and begin or end some day."""
+    begun = await _list(session, keys, "remaining > 0 AND expires_at IS NOT NULL AND activated_at IS NOT NULL")
+    waiting = "remaining > 0 AND (activated_at IS NULL OR idle_days > 0 OR idle_months > 0)"
+    return begun + await _list(session, keys, waiting)
 
 
 async def list_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
@@ -211,9 +262,8 @@ async def list_lapses(session: AsyncSession, *, program_id: UUID, lot_ids: Colle
 
 async def page_lots(session: AsyncSession, key: WalletKey, *, before: UUID | None, limit: int) -> list[Lot]:
     """Return a wallet's lots, spent ones included, the newest first."""
-    where = (
-        "program_id = $1 AND member_id = $2 AND unit = $3 AND ($4::uuid IS NULL OR id < $4) ORDER BY id DESC LIMIT $5"
-    )
+    where = "program_id = $1 AND member_id = $2 AND unit = $3 AND ($4::uuid IS NULL OR id < $4)"
+    where += " ORDER BY id DESC LIMIT (SELECT $5::bigint)"
     return [
         _lot(row)
         for row in await fetch(session, f"{_SELECT} {where}", key.program_id, key.member_id, key.unit, before, limit)

@@ -75,6 +75,7 @@ class Entry(Row):
         CheckConstraint(_moves(), name="kind_fits_accounts"),
         Index("uq_entries_version", "program_id", "member_id", "unit", "version", unique=True),
         Index("ix_entries_source", "program_id", "source_id"),
+        Index("ix_entries_corrected", "program_id", "corrects_id", postgresql_where=text("corrects_id IS NOT NULL")),
     )
 
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -120,6 +121,7 @@ class Lot(Row):
             "id",
             postgresql_where=text("remaining > 0"),
         ),
+        Index("ix_lots_member", "program_id", "member_id", "unit", "id"),
         Index("ix_lots_source", "program_id", "source_id"),
         Index(
             "ix_lots_spent_idle",
@@ -127,6 +129,13 @@ class Lot(Row):
             "member_id",
             "unit",
             postgresql_where=text("remaining = 0 AND (idle_days > 0 OR idle_months > 0)"),
+        ),
+        Index(
+            "ix_lots_waiting",
+            "program_id",
+            "member_id",
+            "unit",
+            postgresql_where=text("remaining > 0 AND (activated_at IS NULL OR idle_days > 0 OR idle_months > 0)"),
         ),
         {"postgresql_with": {"fillfactor": 80}},
     )

@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.db import fetch, fetch_rows, insert_rows
@@ -171,7 +171,11 @@ async def list_entries(session: AsyncSession, key: WalletKey, *, before: int | N
     query = select(entry).where(*_of(entry, key))
     if before is not None:
         query = query.where(entry.version < before)
-    return list((await session.execute(query.order_by(entry.version.desc()).limit(limit))).scalars())
+    return list(
+        (
+            await session.execute(query.order_by(entry.version.desc()).limit(select(literal(limit)).scalar_subquery()))
+        ).scalars()
+    )
 
 
 async def list_entries_of_sources(

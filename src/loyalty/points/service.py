@@ -97,7 +97,7 @@ async def know_due(session: AsyncSession, book: Book) -> None:
     """Let a book that moves along time know what may become due on its way."""
     if dated := [key for key, wallet in book.wallets.items() if wallet.next_due_at is not None]:
         await _load_dated(session, book, dated)
-        for hold in await hold_queries.list_live_holds(session, dated):
+        for hold in await _load_live_holds(session, book, dated):
             book.live_holds.setdefault(hold.wallet, []).append(hold)
 
 
@@ -317,16 +317,25 @@ async def next_due(session: AsyncSession, *, program_id: UUID) -> datetime | Non
 
 
 async def _load_dated(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
-    """Let a book know all lots of these wallets that time may yet change."""
-    await load(session, book, keys)
+    """Let a book know all lots of these wallets that time may yet change, but for those that only a hold has."""
+    book.lots.know(await lot_queries.list_dated_lots(session, keys))
     book.lots.know(await lot_queries.list_spent_idle_lots(session, keys))
 
 
 async def settle(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> None:
     """Decide what time has caused in these wallets, whose dated lots the book knows."""
-    holds = await hold_queries.list_live_holds(session, keys)
+    holds = await _load_live_holds(session, book, keys)
     for key in keys:
         book.settle(key, [hold for hold in holds if hold.wallet == key])
+
+
+async def _load_live_holds(session: AsyncSession, book: Book, keys: Collection[WalletKey]) -> list[Hold]:
+    """Return the holds of these wallets that have not ended, their lots known to the book."""
+    holds = await hold_queries.list_live_holds(session, keys)
+    if lot_ids := {reservation.lot_id for hold in holds for reservation in hold.reservations}:
+        program_id = next(iter(keys)).program_id
+        book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
+    return holds
 
 
 async def load_spendable(session: AsyncSession, book: Book, wanted: Mapping[WalletKey, int]) -> None:

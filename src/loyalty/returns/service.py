@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -299,7 +300,10 @@ async def _settle(
     if refund is not None:
         back = await tenders.give_back(session, book, refund.paid, return_id=made.id, left=refund.left, owner=buyer)
     await points.load_source(session, book, source_id=order.id)
-    await points.load(session, book, list(wallets))
+    excess = Counter[WalletKey]()
+    for owed in counted.excess:
+        excess[keys[owed.unit]] += owed.points
+    await points.load_spendable(session, book, excess)
     taken: list[tuple[Excess, Reversal]] = []
     for owed in counted.excess:
         reversal = book.reverse(

@@ -1,0 +1,62 @@
+"""Dividing large tables by month, and taking off what is old."""
+
+from datetime import UTC, datetime
+
+import click
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.cli.terminal import with_sessions
+from loyalty.core import clock, months
+from loyalty.core.db import Sessions, transaction
+from loyalty.core.months import Part
+from loyalty.outbox import service as outbox
+from loyalty.schema import BY_MONTH
+
+_ENTRIES_STAY = (
+    "Entries cannot be detached: a wallet is proven from its first entry on, lots and allocations name theirs,"
+    " and there are no opening balances yet that could stand for a month that is gone."
+)
+
+
+@click.command("partition")
+@click.argument("tables", nargs=-1, type=click.Choice(BY_MONTH))
+def partition(tables: tuple[str, ...]) -> None:
+    """Divide tables by month, and make the months ahead; the worker goes on with these. Repeatable."""
+
+    async def divide(sessions: Sessions) -> list[Part]:
+        made = []
+        for table in tables or BY_MONTH:
+            await months.divide(sessions, table, now=clock.now())
+            async with transaction(sessions) as session:
+                made += await months.extend(session, table, now=clock.now())
+        return made
+
+    for part in with_sessions(divide):
+        click.echo(part.name)
+
+
+@click.command("detach")
+@click.argument("table", type=click.Choice(BY_MONTH))
+@click.option("--before", required=True, type=click.DateTime(["%Y-%m"]), help="The first month that stays.")
+def detach(table: str, before: datetime) -> None:
+    """Take months off a divided table; they stay as tables of their own, to be dumped and dropped."""
+    if table == "entries":
+        raise click.ClickException(_ENTRIES_STAY)
+
+    async def take_off(sessions: Sessions) -> list[Part]:
+        async with transaction(sessions) as session:
+            old = await _before(session, table, min(before.replace(tzinfo=UTC), clock.now()))
+            for part in old:
+                await outbox.let_go(session, partition=part.name)
+        for part in old:
+            await months.detach(sessions, table, part)
+        return old
+
+    for part in with_sessions(take_off):
+        click.echo(part.name)
+
+
+async def _before(session: AsyncSession, table: str, instant: datetime) -> list[Part]:
+    if not await months.is_divided(session, table):
+        raise click.ClickException(f"The table is not divided by month: run `loyalty partition {table}` first.")
+    return [part for part in await months.parts(session, table) if part.until <= instant]
