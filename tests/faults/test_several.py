@@ -25,6 +25,7 @@ async def test_one_of_two_servers_and_one_of_two_workers_die_and_everything_has_
         async with server(own) as (first, one), server(own) as (_, two):
             crowd = Crowd(shop, [one, two], await shop.reward(cost=2))
             with loyalty(own, "worker") as worker, loyalty(own, "worker"):
+                await until(lambda: _is_worked_for(shop))
                 shopping = asyncio.create_task(crowd.shop_all())
                 await until(crowd.is_half_way)
                 assert not shopping.done()
@@ -103,6 +104,11 @@ async def _let_a_day_pass(shop: Shop) -> None:
     assert await number_of(shop, "UPDATE programs SET clock_at = '2026-01-02Z' WHERE id = :id RETURNING 1") == 1
     due = "UPDATE jobs SET run_at = '2026-01-01Z', leased_until = NULL WHERE program_id = :id"
     assert await number_of(shop, f"WITH due AS ({due} RETURNING 1) SELECT count(*) FROM due") > 0  # noqa: S608
+
+
+async def _is_worked_for(shop: Shop) -> bool:
+    """Tell whether a worker has found the program."""
+    return await number_of(shop, "SELECT count(*) FROM jobs WHERE program_id = :id") > 0
 
 
 async def _nothing_waits(shop: Shop) -> bool:
