@@ -128,14 +128,16 @@ async def test_who_has_no_key_is_refused_by_the_declared_handler(shop: Shop, bad
     assert (reply.status_code, taken) == (401, [])
 
 
-async def test_a_key_without_the_scope_spoils_nothing_for_others(shop: Shop) -> None:
+async def test_a_key_without_the_scope_spoils_nothing_for_others(shop: Shop, taken: list[str]) -> None:
     member = await member_with_points(shop)
+    taken.clear()
     made = await shop.post("/v1/keys", {"kind": "restricted", "name": "till", "scopes": ["orders:write"]})
     path = f"/v1/members/{member['id']}/wallets"
     replies = await asyncio.gather(
         *(shop.send("GET", path, bearer=bearer) for bearer in (shop.key, made["secret"], shop.key))
     )
     assert [reply.status_code for reply in replies] == [200, 403, 200]
+    assert taken == ["list_member_wallets"] * 2
 
 
 async def test_too_many_waiting_is_told_as_busy(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,8 +187,9 @@ async def test_quotes_given_together_are_those_given_alone(shop: Shop, taken: li
         {"kind": "points_per_amount", "points": 1, "step_minor": {"EUR": 50}, "limits": limits},
     ):
         await shop.post("/v1/earning-rules", {"name": "more", "terms": terms})
-    ann = await shop.enrol(attributes={"level": "gold"})
+    ann = {"external_id": "ann", **await shop.enrol(external_id="ann", attributes={"level": "gold"})}
     await shop.order(30, customer_id=ann["customer_id"])
+    await shop.order(5, external_customer_id="a-guest")
     basket = shop.order_body()
     del basket["external_id"]
     bodies: list[Json] = [
@@ -194,17 +197,20 @@ async def test_quotes_given_together_are_those_given_alone(shop: Shop, taken: li
         {**basket, "customer_id": ann["customer_id"]},
         {**basket, "channel": "app"},
         {**basket, "external_customer_id": "nobody-yet"},
+        {**basket, "external_customer_id": "a-guest"},
+        {**basket, "external_customer_id": ann["external_id"]},
         {**basket, "customer_id": "cus_00000000000000000000000000"},
         {**basket, "currency": "CHF", "lines": []},
         {**basket, "customer_id": ann["customer_id"], "pay_points": 20},
     ]
     taken.clear()
     together = await asyncio.gather(*(shop.send("POST", "/v1/quotes", body) for body in bodies))
-    assert taken == ["create_quote"] * 3
+    assert taken == ["create_quote"] * 6
     alone = [await shop.client.post("/v1/quotes", json=body, headers=_out_of_the_ordinary(shop)) for body in bodies]
-    assert [reply.status_code for reply in together] == [201, 201, 201, 201, 404, 400, 201]
+    assert [reply.status_code for reply in together] == [201, 201, 201, 201, 201, 201, 404, 400, 201]
     assert [_told(reply) for reply in together] == [_told(reply) for reply in alone]
     assert together[0].json()["offer"] is not None
+    assert _told(together[5]) == _told(together[0])
     placed = {**shop.order_body(), "customer_id": ann["customer_id"], "quote_id": together[0].json()["id"]}
     done = await shop.post("/v1/orders", placed)
     assert done["awards"] == together[0].json()["awards"]

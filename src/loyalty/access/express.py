@@ -100,16 +100,23 @@ class Together(ABC, Generic[T, R]):
     async def _do_group(self, _: UUID, wanted: Sequence[Wanted[T]]) -> Sequence[R | None]:
         """Do a group, or nothing of it: each goes the long way then, where what was wrong with it is told."""
         real_now = clock.now()
+        done: list[R | None] = [None] * len(wanted)
         try:
             async with transaction(self._sessions) as session:
                 await hurry(session, lock_timeout_ms=_PATIENCE_MS)
                 credentials = {own.credential for own in wanted}
-                program = await access.authenticate_all(
-                    session, credentials=credentials, scope=self.scope, real_now=real_now
+                callers = await access.authenticate_keys(session, credentials=credentials, real_now=real_now)
+                callers = {key: caller for key, caller in callers.items() if self.scope in caller.scopes}
+                able = [place for place, own in enumerate(wanted) if own.credential in callers]
+                if not able:
+                    return done
+                program = callers[wanted[able[0]].credential].program
+                found = await self.do(
+                    session, program=program, wanted=[wanted[place] for place in able], now=program.now(real_now)
                 )
-                if program is None:
-                    return [None] * len(wanted)
-                return await self.do(session, program=program, wanted=wanted, now=program.now(real_now))
+                for place, own in zip(able, found, strict=True):
+                    done[place] = own
         except Exception:  # noqa: BLE001 -- whatever it was, one by one they will tell
             _log.warning("%s: not done together", self.operation, exc_info=True)
             return [None] * len(wanted)
+        return done

@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,12 +15,16 @@ from loyalty.programs.queries import read_program, select_program
 from loyalty.programs.rules import Program
 
 
-async def find_key_caller(session: AsyncSession, *, credential: Credential, real_now: datetime) -> Caller | None:
-    found = await fetch(session, _KEY_CALLER, credential.program_id, credential.digest, real_now)
-    if not found:
-        return None
-    *program, key_id, scopes = found[0]
-    return Caller(read_program(program), actor=ids.public("key", key_id), scopes=frozenset(map(Scope, scopes)))
+async def list_key_callers(
+    session: AsyncSession, *, program_id: UUID, digests: Collection[bytes], real_now: datetime
+) -> dict[bytes, Caller]:
+    """Return whose these keys of one program are, by digest; what is no key that lives is left out."""
+    found = await fetch(session, _KEY_CALLERS, program_id, list(digests), real_now)
+    callers = {}
+    for *program, key_id, scopes, digest in found:
+        granted = frozenset(map(Scope, scopes))
+        callers[bytes(digest)] = Caller(read_program(program), actor=ids.public("key", key_id), scopes=granted)
+    return callers
 
 
 async def find_session(session: AsyncSession, *, credential: Credential, real_now: datetime) -> SignedIn | None:
@@ -138,10 +143,10 @@ async def delete_member_password(session: AsyncSession, *, program_id: UUID, mem
     await session.execute(delete(password).where(password.program_id == program_id, password.member_id == member_id))
 
 
-_KEY_CALLER: Final = select_program(
+_KEY_CALLERS: Final = select_program(
     """
     JOIN api_keys ON api_keys.program_id = programs.id
-    WHERE programs.id = $1 AND digest = $2 AND (expires_at IS NULL OR expires_at > $3)
+    WHERE programs.id = $1 AND digest = ANY($2::bytea[]) AND (expires_at IS NULL OR expires_at > $3)
     """,
-    extra=", api_keys.id, scopes",
+    extra=", api_keys.id, scopes, digest",
 )

@@ -61,23 +61,20 @@ async def authenticate(session: AsyncSession, *, credential: str, keyring: Keyri
 
 async def authenticate_key(session: AsyncSession, *, credential: Credential, real_now: datetime) -> Caller:
     """Find out whose key this is; raises CredentialsInvalid."""
-    caller = await queries.find_key_caller(session, credential=credential, real_now=real_now)
-    if caller is None:
+    found = await authenticate_keys(session, credentials=[credential], real_now=real_now)
+    if credential not in found:
         raise CredentialsInvalid
-    return caller
+    return found[credential]
 
 
-async def authenticate_all(
-    session: AsyncSession, *, credentials: Collection[Credential], scope: Scope, real_now: datetime
-) -> Program | None:
-    """Return the program of these keys, all of one; None unless each is good and has the scope."""
-    program = None
-    for credential in credentials:
-        caller = await queries.find_key_caller(session, credential=credential, real_now=real_now)
-        if caller is None or scope not in caller.scopes:
-            return None
-        program = caller.program
-    return program
+async def authenticate_keys(
+    session: AsyncSession, *, credentials: Collection[Credential], real_now: datetime
+) -> dict[Credential, Caller]:
+    """Find out whose keys of one program these are; what is none is left out."""
+    program_id = next(iter(credentials)).program_id
+    digests = {credential.digest for credential in credentials}
+    found = await queries.list_key_callers(session, program_id=program_id, digests=digests, real_now=real_now)
+    return {own: found[own.digest] for own in credentials if own.digest in found}
 
 
 async def resume(session: AsyncSession, *, cookie: str, real_now: datetime) -> Caller:

@@ -14,7 +14,6 @@ from loyalty.core import ids
 from loyalty.earning import limiting
 from loyalty.members import merging
 from loyalty.members import service as members
-from loyalty.orders.rules import NewOrder
 from loyalty.points import balances
 from loyalty.programs.rules import Program
 from loyalty.quotes import service as quotes
@@ -26,13 +25,12 @@ async def quote(
     session: AsyncSession, *, program: Program, baskets: Sequence[Basket], now: datetime
 ) -> list[View | None]:
     """Tell what orders would earn, that use no points and no coupons; None for each that is to be quoted by itself."""
-    heirs = await _buyers(session, program_id=program.id, baskets=baskets)
-    drawn: dict[int, NewOrder] = {}
-    for own, basket in enumerate(baskets):
-        there = basket.customer_id is None or basket.customer_id in heirs
-        if there and basket.external_customer_id is None and basket.currency in program.rules.currencies:
-            buyer = None if basket.customer_id is None else heirs[basket.customer_id]
-            drawn[own] = rules.new_order(basket, order_id=ids.new(), customer_id=buyer, email_digest=None, now=now)
+    buyers = await _buyers(session, program_id=program.id, baskets=baskets)
+    drawn = {
+        own: rules.new_order(basket, order_id=ids.new(), customer_id=buyers[own], email_digest=None, now=now)
+        for own, basket in enumerate(baskets)
+        if own in buyers and basket.currency in program.rules.currencies
+    }
     known = await till.know(
         session, program=program, orders_=list(drawn.values()), recorded=False, limits=limiting.look
     )
@@ -61,13 +59,21 @@ async def quote(
     return found
 
 
-async def _buyers(session: AsyncSession, *, program_id: UUID, baskets: Sequence[Basket]) -> dict[UUID, UUID]:
-    """Return who stands now for each of these customers that is there."""
-    named = {basket.customer_id for basket in baskets if basket.customer_id is not None}
-    if not named:
-        return {}
-    there = await members.customers_there(session, program_id=program_id, customer_ids=named)
-    return await merging.heirs(session, program_id=program_id, customer_ids=there)
+async def _buyers(session: AsyncSession, *, program_id: UUID, baskets: Sequence[Basket]) -> dict[int, UUID | None]:
+    """Return who would buy each basket: nobody yet for a customer whom the order would create, or who is no member.
+
+    A basket of a customer who should be there, and is not, is left out.
+    """
+    named = {own.customer_id for own in baskets if own.customer_id is not None}
+    there = await members.customers_there(session, program_id=program_id, customer_ids=named) if named else set()
+    heirs = await merging.heirs(session, program_id=program_id, customer_ids=there) if there else {}
+    external = {own.external_customer_id for own in baskets if own.external_customer_id is not None}
+    known = await members.known_by(session, program_id=program_id, external_ids=external) if external else {}
+    return {
+        own: known.get(basket.external_customer_id or "") if basket.customer_id is None else heirs[basket.customer_id]
+        for own, basket in enumerate(baskets)
+        if basket.customer_id is None or basket.customer_id in heirs
+    }
 
 
 async def _spendable(session: AsyncSession, known: till.Known, *, now: datetime) -> Mapping[UUID, int]:

@@ -182,6 +182,15 @@ async def find_by(session: AsyncSession, *, program_id: UUID, kind: IdentifierKi
     return list((await views(session, program_id=program_id, customer_ids=named)).values())
 
 
+async def known_by(session: AsyncSession, *, program_id: UUID, external_ids: Collection[str]) -> dict[str, UUID]:
+    """Return the members whom the storefront knows by these ids; who was merged into another is that one."""
+    known = await identifier_queries.find_by_external_ids(session, program_id=program_id, external_ids=external_ids)
+    merged = await customer_queries.find_merged(session, program_id=program_id, customer_ids=known.values())
+    named = {own: merged.get(customer_id, customer_id) for own, customer_id in known.items()}
+    there = await standings(session, program_id=program_id, member_ids=set(named.values()))
+    return {own: member_id for own, member_id in named.items() if member_id in there}
+
+
 async def page(session: AsyncSession, *, program_id: UUID, cursor: str | None, limit: int) -> Page[View]:
     """List members in order of id."""
     after = paging.last_id(cursor)
