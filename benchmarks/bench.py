@@ -172,6 +172,7 @@ async def assembled(server: Server, plan: Plan) -> AsyncIterator[Bench]:
         shop = await open_shop(server.url, port=alone.port, members=plan.members)
         database = Database(server.url, find_pgbench(folder_of(server.pid)), admin)
         await _warm(shop, [alone, *pair])
+        await admin.execute("ANALYZE")
         yield Bench(plan, server, database, alone, (pair[0], pair[1]), by_hand, shop, at_first)
     await admin.close()
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
-from loyalty.core import clock, months
+from loyalty.core import clock, months, statistics
 from loyalty.core.db import Sessions, transaction
 from loyalty.jobs import service as jobs
 from loyalty.outbox import service as outbox
@@ -22,6 +22,7 @@ _IDLE_SECONDS: Final = 1.0
 _BATCH: Final = 5000
 _MOST_ERROR: Final = 500
 _MONTHS_EVERY: Final = timedelta(hours=1)
+_STATISTICS_EVERY: Final = timedelta(seconds=5)
 _TURN: Final = timedelta(seconds=5)
 
 _log = logging.getLogger("loyalty.worker")
@@ -32,12 +33,15 @@ async def run(sessions: Sessions, *, stop: asyncio.Event, heartbeat: Path | None
 
     Each step is one bounded transaction; several workers beside each other are safe.
     """
-    months_at = clock.now()
+    months_at = statistics_at = clock.now()
     while not stop.is_set():
         try:
             if months_at <= clock.now():
                 await make_months(sessions)
                 months_at = clock.now() + _MONTHS_EVERY
+            if statistics_at <= clock.now():
+                await statistics.refresh(sessions)
+                statistics_at = clock.now() + _STATISTICS_EVERY
             moved = await relay_all(sessions) + await run_due_jobs(sessions)
             if heartbeat is not None:
                 await asyncio.to_thread(heartbeat.touch)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.adjustments import bulk
 from loyalty.cli.terminal import ACTOR, in_transaction, with_sessions
-from loyalty.core import clock
+from loyalty.core import clock, statistics
 from loyalty.core.db import Sessions, transaction
 from loyalty.imports import service as imports
 from loyalty.imports.rules import Record
@@ -37,6 +37,7 @@ def import_history(file: Path, slug: str) -> None:
                     program = await programs.get_by_slug(session, slug=slug)
                     now = program.now(clock.now())
                     done += await imports.apply(session, program=program, records=batch, now=now)
+                await statistics.refresh(sessions)
                 progress.advance(task, len(batch))
         return done
 

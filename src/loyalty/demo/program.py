@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty import local
 from loyalty.access import service as access
 from loyalty.access.rules import ALL_KEY_SCOPES, READ_SCOPES, KeyKind
-from loyalty.core import clock, ids
+from loyalty.core import clock, ids, statistics
 from loyalty.core.db import Sessions, transaction
 from loyalty.demo import purchases
 from loyalty.earning import authoring
@@ -67,6 +67,7 @@ async def load(
     while batch := list(islice(rest, BATCH)):
         async with transaction(sessions) as session:
             await imports.apply(session, program=program, records=batch, now=PRESENT)
+        await statistics.refresh(sessions)
         progress(sum(1 for record in batch if not hasattr(record, "referred_by")))
 
 
