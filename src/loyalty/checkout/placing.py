@@ -73,7 +73,7 @@ async def place(
     """Place orders of one program; None for each that is to be placed by itself, of which nothing happened.
 
     Locks what a single order locks, each kind for all at once: keys, customers, orders, referrals, limits, wallets.
-    Raises MergedJustNow, PlacedElsewhere.
+    Raises PlacedElsewhere.
     """
     sound = [own for own in _first_of_each(wanted) if _is_sound(wanted[own][1], program=program, now=now)]
     external_ids = [wanted[own][1].external_id for own in sound]
@@ -150,12 +150,15 @@ def _name(basket: Basket) -> str | None:
 async def _buyers(
     session: AsyncSession, *, program_id: UUID, baskets: Sequence[Basket], now: datetime
 ) -> dict[str, UUID]:
-    """Return who buys, by the name that the order gave, created if new, and locked; who is nobody is left out."""
+    """Return who buys, by the name that the order gave, created if new, and locked.
+
+    Who is nobody, or was merged into another, is left out.
+    """
     external = {own.external_customer_id for own in baskets if own.customer_id is None}
     seen = {name: now for name in external if name is not None}
     named = await members.ensure_customers(session, program_id=program_id, named=seen, seen=seen) if seen else {}
     named |= {own.customer_id.hex: own.customer_id for own in baskets if own.customer_id}
-    return await merging.lock_heirs(session, program_id=program_id, customers=named) if named else {}
+    return await merging.lock_unmerged(session, program_id=program_id, customers=named) if named else {}
 
 
 def _draw(basket: Basket, *, order_id: UUID, buyer: UUID | None, keyring: Keyring, now: datetime) -> NewOrder:

@@ -11,15 +11,20 @@ from loyalty.core.db import fetch, insert_rows
 from loyalty.members import models
 
 
-async def lock_customers(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:
-    """Lock customers in order of id; return those that are there."""
+async def lock_customers(
+    session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]
+) -> dict[UUID, UUID | None]:
+    """Lock customers in order of id; return those that are there, and into whom each was merged."""
     found = await fetch(
         session,
-        "SELECT id FROM customers WHERE program_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+        """
+        SELECT id, merged_into FROM customers
+        WHERE program_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE
+        """,
         program_id,
         list(customer_ids),
     )
-    return {row[0] for row in found}
+    return dict(found)
 
 
 async def insert_customers(

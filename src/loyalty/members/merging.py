@@ -31,9 +31,9 @@ async def merge(
     if giver == receiver:
         raise MergeIntoOneself
     pair = sorted((giver, receiver))
-    await customer_queries.lock_customers(session, program_id=program_id, customer_ids=pair)
+    there = await customer_queries.lock_customers(session, program_id=program_id, customer_ids=pair)
     members = {own: await queries.lock_member(session, program_id=program_id, member_id=own) for own in pair}
-    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=pair):
+    if any(there.values()):
         raise MemberAlreadyMerged
     if members[receiver].status == Status.CLOSED:
         raise MemberClosed
@@ -60,8 +60,8 @@ async def merge(
 
 async def refuse_merged(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> None:
     """Lock customers, so that no merge comes between; raises MemberAlreadyMerged for those merged into another."""
-    await customer_queries.lock_customers(session, program_id=program_id, customer_ids=member_ids)
-    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=member_ids):
+    there = await customer_queries.lock_customers(session, program_id=program_id, customer_ids=member_ids)
+    if any(there.values()):
         raise MemberAlreadyMerged
 
 
@@ -86,9 +86,15 @@ async def lock_heirs(session: AsyncSession, *, program_id: UUID, customers: Mapp
     merged = await customer_queries.find_merged(session, program_id=program_id, customer_ids=ids)
     heirs = {name: merged.get(customer_id, customer_id) for name, customer_id in customers.items()}
     there = await customer_queries.lock_customers(session, program_id=program_id, customer_ids=list(heirs.values()))
-    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=list(heirs.values())):
+    if any(there.values()):
         raise MergedJustNow
     return {name: heir for name, heir in heirs.items() if heir in there}
+
+
+async def lock_unmerged(session: AsyncSession, *, program_id: UUID, customers: Mapping[str, UUID]) -> dict[str, UUID]:
+    """Lock those of these customers who stand for themselves, and return them by the same names."""
+    there = await customer_queries.lock_customers(session, program_id=program_id, customer_ids=list(customers.values()))
+    return {name: own for name, own in customers.items() if own in there and there[own] is None}
 
 
 async def lock_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> UUID | None:
@@ -98,8 +104,7 @@ async def lock_heir(session: AsyncSession, *, program_id: UUID, customer_id: UUI
     """
     heir = await find_heir(session, program_id=program_id, customer_id=customer_id)
     # Nobody else is locked, since merges lock customers in order of id.
-    if not await customer_queries.lock_customers(session, program_id=program_id, customer_ids=[heir]):
-        return None
-    if await customer_queries.find_merged(session, program_id=program_id, customer_ids=[heir]):
+    there = await customer_queries.lock_customers(session, program_id=program_id, customer_ids=[heir])
+    if any(there.values()):
         raise MergedJustNow
-    return heir
+    return heir if there else None

@@ -88,7 +88,7 @@ async def lock_customers(session: AsyncSession, *, program_id: UUID, customer_id
     Whoever decides on a customer's first order or attribution holds this lock, so that an enrolment and an order at the
     same time see each other.
     """
-    return await customer_queries.lock_customers(session, program_id=program_id, customer_ids=customer_ids)
+    return set(await customer_queries.lock_customers(session, program_id=program_id, customer_ids=customer_ids))
 
 
 async def enrol(

@@ -30,33 +30,35 @@ async def insert_wallets(session: AsyncSession, keys: Collection[WalletKey], *, 
     )
 
 
-async def find_wallets(session: AsyncSession, keys: Collection[WalletKey]) -> set[WalletKey]:
-    """Return which of these wallets of one program are there."""
-    found = await fetch(
-        session,
-        """
-        SELECT program_id, member_id, unit FROM wallets
-        WHERE program_id = $1 AND member_id = ANY($2::uuid[]) AND unit = ANY($3::text[])
-        """,
-        *_named(keys),
-    )
-    return {WalletKey(*row) for row in found}
+async def lock_wallets(
+    session: AsyncSession, keys: Collection[WalletKey], *, if_all_there: bool = False
+) -> list[Wallet]:
+    """Lock wallets of one program, always in order of member and unit, so that two books never wait for each other.
 
-
-async def lock_wallets(session: AsyncSession, keys: Collection[WalletKey]) -> list[Wallet]:
-    """Lock wallets of one program, always in order of member and unit, so that two books never wait for each other."""
-    wanted = set(keys)
+    Or none of them, where all are to be there and are not.
+    """
+    wanted = sorted(set(keys))
     found = await fetch(
         session,
         """
         SELECT program_id, member_id, unit, pending, available, held, debt, version, last_at, next_due_at, active_at
         FROM wallets WHERE program_id = $1 AND member_id = ANY($2::uuid[]) AND unit = ANY($3::text[])
+            AND $4::bigint <= (
+                SELECT count(*) FROM unnest($2::uuid[], $3::text[]) AS wanted (member_id, unit)
+                WHERE $4::bigint > 0 AND EXISTS (
+                    SELECT FROM wallets AS own WHERE own.program_id = $1
+                        AND own.member_id = wanted.member_id AND own.unit = wanted.unit
+                )
+            )
         ORDER BY member_id, unit FOR NO KEY UPDATE
         """,
-        *_named(wanted),
+        wanted[0].program_id,
+        [key.member_id for key in wanted],
+        [key.unit for key in wanted],
+        len(wanted) if if_all_there else 0,
     )
-    wallets = [_wallet(row) for row in found]
-    return [wallet for wallet in wallets if wallet.key in wanted]
+    wallets, keys = [_wallet(row) for row in found], set(wanted)
+    return [wallet for wallet in wallets if wallet.key in keys]
 
 
 async def list_wallets(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> list[Wallet]:
@@ -197,11 +199,6 @@ async def list_entries_by_id(
 
 def _wallet(row: Any) -> Wallet:
     return Wallet(WalletKey(*row[:3]), *row[3:])
-
-
-def _named(keys: Collection[WalletKey]) -> tuple[UUID, list[UUID], list[str]]:
-    """Return the program, members and units of wallets of one program."""
-    return (next(iter(keys)).program_id, list({key.member_id for key in keys}), list({key.unit for key in keys}))
 
 
 def _of(table: Any, key: WalletKey) -> tuple[Any, ...]:

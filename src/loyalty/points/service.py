@@ -66,10 +66,11 @@ async def open_book(session: AsyncSession, *, program: Program, keys: Collection
     """Lock wallets, opening those that are not there, settle what is due in them, and return the book to decide on."""
     if not keys:
         return Book([], now=now, rules=program.rules)
-    if missing := set(keys) - await queries.find_wallets(session, keys):
+    found = await queries.lock_wallets(session, keys, if_all_there=True)
+    if not found:
         # Before any lock, and in order: who waits here for another's new wallet holds none of its own.
-        await queries.insert_wallets(session, missing, now=now)
-    found = await queries.lock_wallets(session, keys)
+        await queries.insert_wallets(session, keys, now=now)
+        found = await queries.lock_wallets(session, keys)
     book = Book(found, now=now, rules=program.rules)
     due = [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]
     if not due:
