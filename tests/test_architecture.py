@@ -68,6 +68,7 @@ def test_a_transaction_is_committed_in_one_place() -> None:
     assert _files(_places(_calls("commit"))) == {"core/db.py"}
     begun = _files(_places(_calls("begin")))
     assert begun == {"core/db.py"}
+    assert _files(_places(_calls("begin_nested"))) == {"core/db.py"}
 
 
 def test_statements_are_written_in_queries_only() -> None:

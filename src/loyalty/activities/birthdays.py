@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.activities import queries, rules, service
 from loyalty.activities.rules import BIRTHDAY
+from loyalty.core.db import savepoint
 from loyalty.core.errors import Conflict
 from loyalty.earning import service as earning
 from loyalty.earning.service import RuleSet
@@ -76,7 +77,7 @@ async def _have(session: AsyncSession, *, program: Program, member_id: UUID, day
     """Let a member have a birthday; one whose wallet has no room for it is passed by, and holds nobody up."""
     at = start_of_day(day, program.rules.zone)
     try:
-        async with session.begin_nested():
+        async with savepoint(session):
             await service.have_birthday(session, program=program, member_id=member_id, at=at, now=now)
     except Conflict as refusal:
         _log.warning("a birthday was passed by: %s", refusal.code, extra={"member_id": str(member_id)})

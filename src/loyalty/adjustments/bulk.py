@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.adjustments import service as adjustments
 from loyalty.adjustments.rules import AdjustmentKind, Asked
 from loyalty.core import ids
+from loyalty.core.db import savepoint
 from loyalty.core.errors import Fault, LoyaltyError, ValidationFailed
 from loyalty.core.sheets import Sheet, read_sheet
 from loyalty.members import service as members
@@ -87,7 +88,7 @@ async def _one(
         external_id=row.external_id,
     )
     try:
-        async with session.begin_nested():
+        async with savepoint(session):
             made, is_new = await adjustments.apply(session, program=program, asked=asked, now=now)
     except LoyaltyError as error:
         return Outcome(row.number, row.external_id, "refused", code=error.code)

@@ -14,7 +14,13 @@ from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    AsyncSessionTransaction,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm.attributes import manager_of_class
 
@@ -104,6 +110,17 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """
     async with sessions.begin() as session:
         yield session
+
+
+@asynccontextmanager
+async def savepoint(session: AsyncSession) -> AsyncIterator[AsyncSessionTransaction]:
+    """A part of a unit of work that can be undone by itself: when the block raises, or by rolling back what it yields.
+
+    SQLAlchemy sends the SAVEPOINT with its own next statement only, and what goes past it would not be undone.
+    """
+    async with session.begin_nested() as attempt:
+        await session.connection()
+        yield attempt
 
 
 async def open_session(sessions: Sessions) -> AsyncSession:

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
+from loyalty.core.db import savepoint
 from loyalty.core.paging import Page
 from loyalty.members import customer_queries, identifier_queries, models, queries
 from loyalty.members.errors import AlreadyAMember, IdentifierInUse, MemberClosed, MemberNotFound
@@ -30,7 +31,7 @@ async def ensure_customer(session: AsyncSession, *, program_id: UUID, external_i
     known = await identifier_queries.find_customers(session, program_id=program_id, identifiers=[key])
     if key in known:
         return known[key]
-    async with session.begin_nested() as attempt:
+    async with savepoint(session) as attempt:
         customer_id = ids.new()
         await customer_queries.insert_customers(session, program_id=program_id, created={customer_id: now})
         taken = await identifier_queries.claim_identifiers(

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
+from loyalty.core.db import savepoint
 from loyalty.core.paging import Page
 from loyalty.earning import authoring
 from loyalty.orders import history
@@ -119,7 +120,7 @@ async def go_on(session: AsyncSession, *, program: Program, now: datetime, limit
         return 0
     simulation_id, attempts = simulation.id, simulation.attempts + 1
     try:
-        async with session.begin_nested():
+        async with savepoint(session):
             return await _look(session, simulation, program=program, now=now, limit=limit)
     except Exception as error:  # noqa: BLE001 -- whatever it was is kept with the simulation
         changes: dict[str, Any] = {"attempts": attempts, "problem": f"{type(error).__name__}: {error}"[:_MOST_PROBLEM]}
