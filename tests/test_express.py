@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.shop import Json, Shop
 
 from loyalty.access.express import Together, Wanted
-from loyalty.core.db import Sessions, transaction
+from loyalty.core.db import Sessions
 from loyalty.core.express import Express
+from loyalty.core.rows import hurried
 
 
 @pytest.fixture
@@ -153,15 +154,15 @@ async def test_a_group_whose_commit_nobody_heard_of_is_told_as_it_is(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, *, kept: bool
 ) -> None:
     @asynccontextmanager
-    async def lost(sessions: Sessions) -> AsyncIterator[AsyncSession]:
-        async with transaction(sessions) as session:
+    async def lost(sessions: Sessions, **details: Any) -> AsyncIterator[AsyncSession]:
+        async with hurried(sessions, **details) as session:
             yield session
             if not kept:
-                await session.rollback()
+                raise ConnectionError("the database went away")
         raise ConnectionError("the database went away")
 
     member, reward = await member_with_points(shop), await shop.reward(cost=10)
-    monkeypatch.setattr("loyalty.access.express.transaction", lost)
+    monkeypatch.setattr("loyalty.access.express.hurried", lost)
     body = {"member_id": member["id"], "reward_id": reward["id"]}
     replies = await asyncio.gather(*(shop.send("POST", "/v1/redemptions", body, expect=201) for _ in range(3)))
     replayed = {reply.headers.get("Idempotency-Replayed") for reply in replies}

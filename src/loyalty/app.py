@@ -25,7 +25,7 @@ from loyalty.checkout.express import OrderExpress, QuoteExpress
 from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
 from loyalty.configuration.routes import ConfigurationRoutes
 from loyalty.core import clock, migrate, readiness
-from loyalty.core.db import Sessions, create_engine, create_reports, create_sessions, create_snapshots
+from loyalty.core.db import Sessions, create_engine, create_hurried, create_reports, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
 from loyalty.core.express import Express
 from loyalty.core.problems import EXCEPTION_HANDLERS
@@ -137,7 +137,8 @@ def create_app(settings: Settings) -> Litestar:
                 await replica.dispose()
 
     sessions, snapshots, keyring = create_sessions(engine), create_snapshots(engine), Keyring(settings)
-    order_express = OrderExpress(sessions, keyring)
+    hurried = create_hurried(engine)
+    order_express = OrderExpress(hurried, keyring)
     application = Litestar(
         route_handlers=[*_ROUTES, live, ready, ReferenceRoutes, reference_files()],
         dependencies={
@@ -171,11 +172,11 @@ def create_app(settings: Settings) -> Litestar:
     )
     works: list[Together[Any, Any]] = [
         order_express,
-        QuoteExpress(sessions, keyring),
-        RedemptionExpress(sessions, keyring),
-        HoldExpress(sessions, keyring),
-        CaptureExpress(sessions, keyring),
-        WalletExpress(snapshots, keyring),
+        QuoteExpress(hurried, keyring),
+        RedemptionExpress(hurried, keyring),
+        HoldExpress(hurried, keyring),
+        CaptureExpress(hurried, keyring),
+        WalletExpress(hurried, keyring),
     ]
     application.asgi_handler = Express(application.asgi_handler, {work.address: work for work in works})
     return application

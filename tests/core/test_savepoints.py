@@ -6,7 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, savepoint
+from loyalty.core.db import savepoint
+from loyalty.core.rows import fetch
 
 
 async def test_what_goes_past_sqlalchemy_is_undone_too(session: AsyncSession) -> None:

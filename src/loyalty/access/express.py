@@ -16,11 +16,12 @@ from loyalty.access import service as access
 from loyalty.access.guards import fingerprints
 from loyalty.access.rules import Credential, Scope, read_credential
 from loyalty.core import clock, idempotency
-from loyalty.core.db import Sessions, hurry, transaction
+from loyalty.core.db import Sessions
 from loyalty.core.errors import Invalid
 from loyalty.core.express import Address, Parcel, Reply
 from loyalty.core.grouping import Groups
 from loyalty.core.idempotency import Call
+from loyalty.core.rows import hurried
 from loyalty.core.signing import Keyring
 from loyalty.programs.rules import Program
 
@@ -52,6 +53,7 @@ class Together(ABC, Generic[T, R]):
     """Whether the operation is done once under an Idempotency-Key."""
 
     def __init__(self, sessions: Sessions, keyring: Keyring) -> None:
+        """Take `create_hurried`'s sessions."""
         self._sessions = sessions
         self._keyring = keyring
         self._groups: Groups[UUID, Wanted[T], R | None] = Groups(self._do_group)
@@ -102,8 +104,8 @@ class Together(ABC, Generic[T, R]):
         real_now = clock.now()
         done: list[R | None] = [None] * len(wanted)
         try:
-            async with transaction(self._sessions) as session:
-                await hurry(session, lock_timeout_ms=_PATIENCE_MS)
+            reads = self.address.method == "GET"
+            async with hurried(self._sessions, lock_timeout_ms=_PATIENCE_MS, is_snapshot=reads) as session:
                 credentials = {own.credential for own in wanted}
                 callers = await access.authenticate_keys(session, credentials=credentials, real_now=real_now)
                 callers = {key: caller for key, caller in callers.items() if self.scope in caller.scopes}

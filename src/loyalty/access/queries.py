@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.access import models
 from loyalty.access.rules import Caller, Credential, Role, Scope, SignedIn
 from loyalty.core import ids
-from loyalty.core.db import fetch
+from loyalty.core.rows import fetch
 from loyalty.programs.queries import read_program, select_program
 from loyalty.programs.rules import Program
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.activities import models
 from loyalty.activities.errors import ActivityNotFound
 from loyalty.activities.rules import Judged, NewActivity, Paid
-from loyalty.core.db import fetch, insert_new_rows, insert_rows
+from loyalty.core.rows import fetch, insert_new_rows, insert_rows
 
 
 async def insert_activity(session: AsyncSession, did: NewActivity, *, program_id: UUID) -> bool:

@@ -182,6 +182,7 @@ async def _count(session: AsyncSession, *, program: Program, placed: Sequence[Ne
     for order in placed:
         till.count(known, writes, book, order, counted[order.id])
     await till.write(session, known, book, writes)
+    await orders.record_lines(session, program_id=program.id, orders=placed)
     earned: dict[UUID, list[Entry]] = {}
     for entry in book.entries:
         if entry.movement.kind is EntryKind.EARN:

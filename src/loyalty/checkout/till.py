@@ -192,8 +192,8 @@ def _complete(known: Known, writes: Writes, book: Book, order: NewOrder, buyer: 
 async def write(session: AsyncSession, known: Known, book: Book, writes: Writes) -> None:
     """Write what was decided."""
     program_id = known.program.id
-    await points.post(session, book)
     await known.tally.write(session)
-    await earning.record(session, program_id=program_id, counts=writes.counts)
     await writes.settlement.write(session, program_id=program_id)
+    await points.post(session, book)
+    await earning.record(session, program_id=program_id, counts=writes.counts)
     await outbox.tell(session, program_id=program_id, events=writes.events)

@@ -1,17 +1,14 @@
 """The database: engine, sessions, and the one place where a transaction is committed."""
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import cache
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from asyncpg import Connection, InterfaceError, InternalClientError, PostgresConnectionError, PostgresError
-from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, event, text
+from asyncpg import PostgresError
+from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, event
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import (
@@ -22,7 +19,6 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.orm.attributes import manager_of_class
 
 from loyalty.core.settings import Settings
 
@@ -53,7 +49,8 @@ class Row(DeclarativeBase):
     }
 
 
-T = TypeVar("T", bound=Row)
+STATEMENT_TIMEOUT: Final = "statement_timeout_ms"
+_BY_HAND: Final = "AUTOCOMMIT"
 UNPREPARED: Final = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
 """Both caches of prepared statements, asyncpg's own and the one above it, off: statements then have no names."""
 
@@ -69,6 +66,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.pool_timeout_ms / 1000,
         connect_args=with_session if settings.prepared_statements else {"server_settings": named, **UNPREPARED},
+        execution_options={STATEMENT_TIMEOUT: settings.statement_timeout_ms},
     )
     if not settings.prepared_statements:
         limit_transactions(engine, limits)
@@ -84,11 +82,17 @@ def limit_transactions(engine: AsyncEngine, limits_ms: Mapping[str, int]) -> Non
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: SyncConnection) -> None:
-        connection.exec_driver_sql(f"SELECT {limits}")
+        if connection.get_execution_options().get("isolation_level") != _BY_HAND:
+            connection.exec_driver_sql(f"SELECT {limits}")
 
 
 def create_sessions(engine: AsyncEngine) -> Sessions:
     return async_sessionmaker(engine, expire_on_commit=False)
+
+
+def create_hurried(engine: AsyncEngine) -> Sessions:
+    """Return sessions, on the same connections, whose transactions are begun and ended by `hurried`."""
+    return create_sessions(engine.execution_options(isolation_level=_BY_HAND))
 
 
 def create_snapshots(engine: AsyncEngine) -> Sessions:
@@ -143,24 +147,6 @@ async def release(session: AsyncSession) -> None:
     await session.rollback()
 
 
-async def hurry(session: AsyncSession, *, lock_timeout_ms: int) -> None:
-    """Let this transaction wait no longer than this for any lock."""
-    await session.execute(_HURRY, {"value": str(lock_timeout_ms)})
-
-
-async def driver(session: AsyncSession) -> Connection:
-    """Return asyncpg's own connection inside this session's transaction, for COPY and other bulk work.
-
-    The session must have run a statement before: its transaction begins with the first one, and what the raw connection
-    does earlier would be committed by itself.
-    """
-    raw = await (await session.connection()).get_raw_connection()
-    connection: Connection = raw.driver_connection
-    if not connection.is_in_transaction():
-        raise RuntimeError("run a statement through the session first")
-    return connection
-
-
 def constraint_of(error: DBAPIError) -> str | None:
     """Return the name of the constraint that refused, if one did."""
     orig = error.orig
@@ -171,125 +157,3 @@ def constraint_of(error: DBAPIError) -> str | None:
 
 def sqlstate_of(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
-
-
-COPY_FROM_ROWS = 50
-"""Above this many rows COPY is cheaper than prepared single-row inserts."""
-
-
-async def insert_rows(session: AsyncSession, table: type[Row], rows: Sequence[dict[str, Any]]) -> None:
-    """Insert many rows of one table; all must name the same columns."""
-    if not rows:
-        return
-    columns = list(rows[0])
-    if len(rows) < COPY_FROM_ROWS:
-        await fetch(session, _insert(table.__tablename__, tuple(columns), ""), *_transposed(rows, columns))
-        return
-    connection = await driver(session)
-    await connection.copy_records_to_table(
-        table.__tablename__,
-        records=[tuple(_copied(row[column]) for column in columns) for row in rows],
-        columns=columns,
-    )
-
-
-async def insert_new_rows(
-    session: AsyncSession, table: type[Row], rows: Sequence[dict[str, Any]], *, returning: str
-) -> set[Any]:
-    """Insert those of these rows that meet no other one, in their order; return what these have in a column."""
-    if not rows:
-        return set()
-    columns = list(rows[0])
-    statement = _insert(table.__tablename__, tuple(columns), f"ON CONFLICT DO NOTHING RETURNING {returning}")
-    return {row[0] for row in await fetch(session, statement, *_transposed(rows, columns))}
-
-
-async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any]:
-    """Run a statement past SQLAlchemy, within the session's transaction; it fails as any other of the session does."""
-    if session.new or session.dirty or session.deleted:
-        await session.flush()
-    unit = session.sync_session.get_transaction()
-    known = session.info.get(_DRIVER)
-    if known is not None and known[0] is unit:
-        raw = known[1]
-    else:
-        if unit is None or not await _has_begun(session):
-            await session.execute(_NOTHING)
-        raw = await driver(session)
-        session.info[_DRIVER] = (session.sync_session.get_transaction(), raw)
-    try:
-        found: list[Any] = await raw.fetch(statement, *values)
-    except (PostgresError, InterfaceError, InternalClientError) as error:
-        lost = raw.is_closed() or isinstance(error, (PostgresConnectionError, InternalClientError))
-        if lost:
-            await (await session.connection()).invalidate()
-        raise DBAPIError(None, None, error, connection_invalidated=lost) from error
-    return found
-
-
-async def fetch_rows(session: AsyncSession, table: type[T], ending: str, *values: Any) -> list[T]:
-    """Read rows of a table, chosen and ordered by the ending of a SELECT; they are nobody's to change."""
-    statement, attributes = _selection(table)
-    new = manager_of_class(table).new_instance
-    found = []
-    for record in await fetch(session, f"{statement} {ending}", *values):
-        row = new()
-        row.__dict__.update(zip(attributes, record, strict=True))
-        found.append(row)
-    return found
-
-
-async def _has_begun(session: AsyncSession) -> bool:
-    raw = (await (await session.connection()).get_raw_connection()).driver_connection
-    return raw is not None and bool(raw.is_in_transaction())
-
-
-_DRIVER: Final = "driver_in_transaction"
-_NOTHING: Final = text("SELECT")
-_HURRY: Final = text("SELECT set_config('lock_timeout', :value, true)")
-_SENT_AS_TEXT: Final = ("JSONB", "[]", "CHAR")
-
-
-@cache
-def _insert(table: str, columns: tuple[str, ...], ending: str) -> str:
-    """Write the statement that inserts rows given as one array a column.
-
-    What has no place in an array of its own kind is sent as text.
-    """
-    known = Row.metadata.tables[table].columns
-    kinds = [known[column].type.compile(_DIALECT) for column in columns]
-    sent = ["text" if any(own in kind for own in _SENT_AS_TEXT) else kind for kind in kinds]
-    names = [f'"{column}"' for column in columns]
-    into, arrays = ", ".join(names), ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(sent, start=1))
-    shown = ", ".join(f"{name}::{kind}" for name, kind in zip(names, kinds, strict=True))
-    return (
-        f"INSERT INTO {table} ({into}) SELECT {shown} "  # noqa: S608 -- names of our own tables
-        f"FROM unnest({arrays}) WITH ORDINALITY AS new ({into}, place_in_array) ORDER BY place_in_array {ending}"
-    )
-
-
-_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
-
-
-@cache
-def _selection(table: type[Row]) -> tuple[str, tuple[str, ...]]:
-    """Write what selects all columns of a table; return also the attributes they are."""
-    columns = {own.key: own.columns[0] for own in table.__mapper__.column_attrs}
-    named = ", ".join(f'"{column.name}"' for column in columns.values())
-    return f"SELECT {named} FROM {table.__tablename__}", tuple(columns)  # noqa: S608 -- our own names
-
-
-def _transposed(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
-    return [[_sent(row[column]) for row in rows] for column in columns]
-
-
-def _sent(value: Any) -> Any:
-    """Write a value as it stands in an array of its column."""
-    if isinstance(value, dict):
-        return json.dumps(value)
-    return f"{{{','.join(map(str, value))}}}" if isinstance(value, list) else value
-
-
-def _copied(value: Any) -> Any:
-    """Write a value as COPY takes it: past SQLAlchemy, JSON is text."""
-    return json.dumps(value) if isinstance(value, dict) else value

@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from loyalty.core.db import Row, fetch, fetch_rows, insert_new_rows, sqlstate_of
+from loyalty.core.db import Row, sqlstate_of
 from loyalty.core.errors import Conflict, Invalid, Unprocessable
+from loyalty.core.rows import fetch, fetch_rows, insert_new_rows
 
 T = TypeVar("T")
 

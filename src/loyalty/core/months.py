@@ -16,7 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import Sessions, fetch, transaction
+from loyalty.core.db import Sessions, transaction
+from loyalty.core.rows import fetch
 
 AHEAD: Final = 6
 """So many months after the present one have their partitions; each is looked into by who does not name an id."""

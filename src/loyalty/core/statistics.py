@@ -6,7 +6,8 @@ a program for each that it looks for, and is only made anew once the table has b
 
 from typing import Final
 
-from loyalty.core.db import Sessions, fetch, transaction
+from loyalty.core.db import Sessions, transaction
+from loyalty.core.rows import fetch
 
 _FEW: Final = 500
 """So many rows may be read through without anybody noticing."""

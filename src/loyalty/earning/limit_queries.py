@@ -9,7 +9,7 @@ from sqlalchemy import delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch
+from loyalty.core.rows import fetch
 from loyalty.earning import models
 
 _NAMES: Final = "rule_id, member_id, period, period_on"

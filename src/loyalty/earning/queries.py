@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, fetch_rows, insert_rows
+from loyalty.core.rows import fetch, fetch_rows, insert_rows
 from loyalty.earning import models
 from loyalty.earning.definitions import read_terms, write_terms
 from loyalty.earning.errors import EarningRuleNotFound

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, insert_rows
+from loyalty.core.rows import fetch, insert_rows
 from loyalty.members import models
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import fetch, insert_new_rows, insert_rows
+from loyalty.core.rows import fetch, insert_new_rows, insert_rows
 from loyalty.members import models
 from loyalty.members.rules import IdentifierKind, Identifiers
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import fetch, fetch_rows, insert_new_rows, insert_rows
+from loyalty.core.rows import fetch, fetch_rows, insert_new_rows, insert_rows
 from loyalty.members import models
 from loyalty.members.errors import MemberNotFound
 from loyalty.members.rules import Person, Standing, Status, Suspends

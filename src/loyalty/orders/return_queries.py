@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch_rows, insert_new_rows, insert_rows
+from loyalty.core.rows import fetch_rows, insert_new_rows, insert_rows
 from loyalty.orders import models
 from loyalty.orders.errors import ReturnNotFound
 from loyalty.orders.returning import NewReturn

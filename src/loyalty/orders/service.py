@@ -53,8 +53,13 @@ async def record(
 
 
 async def record_new(session: AsyncSession, *, program_id: UUID, orders: Sequence[NewOrder]) -> set[UUID]:
-    """Record those of these orders whose external ids are new, and return their ids."""
+    """Record those of these orders whose external ids are new, still without lines, and return their ids."""
     return await queries.insert_new_orders(session, orders, program_id=program_id)
+
+
+async def record_lines(session: AsyncSession, *, program_id: UUID, orders: Sequence[NewOrder]) -> None:
+    """Record the lines of orders that are new."""
+    await queries.insert_lines(session, orders, program_id=program_id)
 
 
 async def record_many(session: AsyncSession, *, program_id: UUID, orders: Sequence[NewOrder]) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
-from loyalty.core.db import insert_rows
+from loyalty.core.rows import insert_rows
 from loyalty.outbox import models
 from loyalty.outbox.rules import Event
 

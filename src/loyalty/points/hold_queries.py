@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, fetch_rows, insert_rows
+from loyalty.core.rows import fetch, fetch_rows, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import EndedHold
 from loyalty.points.rules import Hold, Reservation, WalletKey

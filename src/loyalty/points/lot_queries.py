@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from loyalty.core.db import fetch, insert_rows
+from loyalty.core.rows import fetch, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import Lapse
 from loyalty.points.rules import EntryKind, Lot, Source, SourceKind, Take, Wallet, WalletKey

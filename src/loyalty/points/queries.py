@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, fetch_rows, insert_rows
+from loyalty.core.rows import fetch, fetch_rows, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import Entry
 from loyalty.points.rules import EntryKind, Wallet, WalletKey

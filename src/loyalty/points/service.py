@@ -107,14 +107,14 @@ async def post(session: AsyncSession, book: Book) -> None:
     if not book.wallets:
         return
     program_id = next(iter(book.wallets)).program_id
-    await queries.append_entries(session, book.entries)
-    await lot_queries.insert_lots(session, book.lots.new)
-    await lot_queries.update_lots(session, book.lots.changed)
-    await lot_queries.append_takes(session, program_id=program_id, takes=book.takes)
-    await hold_queries.insert_holds(session, book.new_holds, now=book.now)
-    await hold_queries.end_holds(session, book.ended_holds, program_id=program_id)
     if await queries.update_wallets(session, book.moved) != len(book.moved):
         raise AssertionError("a wallet under lock was changed by another")
+    await lot_queries.update_lots(session, book.lots.changed)
+    await hold_queries.end_holds(session, book.ended_holds, program_id=program_id)
+    await queries.append_entries(session, book.entries)
+    await lot_queries.insert_lots(session, book.lots.new)
+    await lot_queries.append_takes(session, program_id=program_id, takes=book.takes)
+    await hold_queries.insert_holds(session, book.new_holds, now=book.now)
     await outbox.tell(session, program_id=program_id, events=[_news(entry) for entry in book.entries])
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch
+from loyalty.core.rows import fetch
 from loyalty.programs import models
 from loyalty.programs.errors import ProgramNotFound
 from loyalty.programs.rules import Mode, Program, ProgramRules, read_rules

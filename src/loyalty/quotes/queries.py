@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch_rows, insert_rows
+from loyalty.core.rows import fetch_rows, insert_rows
 from loyalty.quotes import models
 from loyalty.quotes.errors import QuoteNotFound
 

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch_rows, insert_rows
+from loyalty.core.rows import fetch_rows, insert_rows
 from loyalty.redemptions import models
 
 

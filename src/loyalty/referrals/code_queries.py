@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, insert_new_rows, insert_rows
+from loyalty.core.rows import fetch, insert_new_rows, insert_rows
 from loyalty.referrals import models
 from loyalty.referrals.codes import CodeKind
 

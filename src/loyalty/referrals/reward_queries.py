@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, fetch_rows, insert_rows
+from loyalty.core.rows import fetch, fetch_rows, insert_rows
 from loyalty.referrals import models
 from loyalty.referrals.rules import Completed, PaidSide, State
 

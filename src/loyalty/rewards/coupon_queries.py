@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch_rows, insert_new_rows, insert_rows
+from loyalty.core.rows import fetch_rows, insert_new_rows, insert_rows
 from loyalty.rewards import models
 from loyalty.rewards.errors import CouponNotFound
 

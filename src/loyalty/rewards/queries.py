@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch, fetch_rows
+from loyalty.core.rows import fetch, fetch_rows
 from loyalty.rewards import models
 from loyalty.rewards.errors import RewardNotFound
 

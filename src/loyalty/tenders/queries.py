@@ -3,7 +3,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.db import fetch_rows
+from loyalty.core.rows import fetch_rows
 from loyalty.tenders import models
 
 

@@ -1,0 +1,255 @@
+"""Rows read and written past SQLAlchemy, within a session's transaction.
+
+What is inserted waits until something else is asked of the database, or until the unit of work ends; what waits then
+goes in one statement, whichever tables it is for.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, Final, TypeVar
+
+from asyncpg import Connection, InterfaceError, InternalClientError, PostgresConnectionError, PostgresError
+from sqlalchemy import event, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm.attributes import manager_of_class
+from sqlalchemy.util import await_only
+
+from loyalty.core.db import STATEMENT_TIMEOUT, Row, Sessions
+
+T = TypeVar("T", bound=Row)
+
+COPY_FROM_ROWS = 50
+"""From this many rows of one table on, COPY is cheaper than a statement with an array a column."""
+
+Rows = Sequence[dict[str, Any]]
+
+
+async def insert_rows(session: AsyncSession, table: type[Row], rows: Rows) -> None:
+    """Insert many rows of one table, soon; all must name the same columns. What refuses them is heard then."""
+    if rows:
+        await _connection(session)
+        session.info.setdefault(_WAITING, []).append((table.__tablename__, rows))
+
+
+async def insert_new_rows(session: AsyncSession, table: type[Row], rows: Rows, *, returning: str) -> set[Any]:
+    """Insert those of these rows that meet no other one, in their order; return what these have in a column."""
+    if not rows:
+        return set()
+    columns = tuple(rows[0])
+    statement = f"{_insert(table.__tablename__, columns, first=1)} ON CONFLICT DO NOTHING RETURNING {returning}"
+    return {row[0] for row in await fetch(session, statement, *_transposed(rows, columns))}
+
+
+async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any]:
+    """Run a statement past SQLAlchemy, within the session's transaction; it fails as any other of the session does."""
+    raw = await _connection(session)
+    try:
+        if waiting := session.info.pop(_WAITING, None):
+            await _write(raw, waiting)
+        found: list[Any] = await raw.fetch(statement, *values)
+    except _FAILURES as error:
+        if _is_lost(raw, error):
+            await (await session.connection()).invalidate()
+        raise _failure(raw, error) from error
+    return found
+
+
+async def fetch_rows(session: AsyncSession, table: type[T], ending: str, *values: Any) -> list[T]:
+    """Read rows of a table, chosen and ordered by the ending of a SELECT; they are nobody's to change."""
+    statement, attributes = _selection(table)
+    new = manager_of_class(table).new_instance
+    found = []
+    for record in await fetch(session, f"{statement} {ending}", *values):
+        row = new()
+        row.__dict__.update(zip(attributes, record, strict=True))
+        found.append(row)
+    return found
+
+
+@asynccontextmanager
+async def hurried(
+    sessions: Sessions, *, lock_timeout_ms: int, is_snapshot: bool = False
+) -> AsyncIterator[AsyncSession]:
+    """One unit of work, as `transaction` is, that waits no longer than this for any lock.
+
+    It is begun and ended past SQLAlchemy, whose own way there costs as much as a dozen statements; `sessions` are those
+    of `create_hurried`.
+    """
+    statement_timeout_ms = sessions.kw["bind"].get_execution_options()[STATEMENT_TIMEOUT]
+    begin = (
+        f"BEGIN{' ISOLATION LEVEL REPEATABLE READ' if is_snapshot else ''}; "
+        f"SET LOCAL lock_timeout = {lock_timeout_ms}; SET LOCAL statement_timeout = {statement_timeout_ms}"
+    )
+    async with sessions() as session:
+        raw: Connection = (await (await session.connection()).get_raw_connection()).driver_connection
+        session.info[_DRIVER] = (session.sync_session.get_transaction(), raw)
+        try:
+            await raw.execute(begin)
+            yield session
+            await session.flush()
+            if waiting := session.info.pop(_WAITING, None):
+                await _write(raw, waiting)
+            await raw.execute("COMMIT;")
+        except BaseException:
+            await asyncio.shield(_undo(session, raw))
+            raise
+
+
+async def _undo(session: AsyncSession, raw: Connection) -> None:
+    try:
+        await raw.execute("ROLLBACK;")
+    except (*_FAILURES, OSError):
+        await (await session.connection()).invalidate()
+
+
+async def _connection(session: AsyncSession) -> Connection:
+    """Return asyncpg's own connection, inside the session's transaction, and what is new in the session written."""
+    if session.new or session.dirty or session.deleted:
+        await session.flush()
+    unit = session.sync_session.get_transaction()
+    known = session.info.get(_DRIVER)
+    if known is not None and known[0] is unit:
+        return known[1]
+    raw = (await (await session.connection()).get_raw_connection()).driver_connection
+    if raw is None or not raw.is_in_transaction():
+        # A transaction begins with SQLAlchemy's first statement: what went before it would be committed by itself.
+        await session.execute(_NOTHING)
+        raw = (await (await session.connection()).get_raw_connection()).driver_connection
+    session.info[_DRIVER] = (session.sync_session.get_transaction(), raw)
+    return raw
+
+
+async def _write(raw: Connection, waiting: Sequence[tuple[str, Rows]]) -> None:
+    """Write what waits: a table's rows together, and before those that refer to them."""
+    by_shape: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
+    for table, rows in waiting:
+        by_shape.setdefault((table, tuple(rows[0])), []).extend(rows)
+    few: dict[tuple[str, tuple[str, ...]], Rows] = {}
+    for shape, rows in sorted(by_shape.items(), key=lambda own: _places()[own[0][0]]):
+        if len(rows) < COPY_FROM_ROWS:
+            few[shape] = rows
+            continue
+        await _write_few(raw, few)
+        few = {}
+        table, columns = shape
+        records = [tuple([_copied(row[column]) for column in columns]) for row in rows]
+        await raw.copy_records_to_table(table, records=records, columns=columns)
+    await _write_few(raw, few)
+
+
+async def _write_few(raw: Connection, few: Mapping[tuple[str, tuple[str, ...]], Rows]) -> None:
+    if few:
+        arrays = [array for (_, columns), rows in few.items() for array in _transposed(rows, columns)]
+        await raw.fetch(_insert_all(tuple(few)), *arrays)
+
+
+@event.listens_for(Session, "before_flush")
+@event.listens_for(Session, "before_commit")
+def _write_first(session: Session, *_: Any) -> None:
+    """Write what waits before SQLAlchemy writes, and before the unit of work ends."""
+    if waiting := session.info.pop(_WAITING, None):
+        raw = session.info[_DRIVER][1]
+        try:
+            await_only(_write(raw, waiting))
+        except _FAILURES as error:
+            raise _failure(raw, error) from error
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _write_before_statement(state: Any) -> None:
+    _write_first(state.session)
+
+
+@event.listens_for(Session, "after_transaction_create")
+def _write_before_savepoint(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        _write_first(session)
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget(session: Session, _: SessionTransaction) -> None:
+    session.info.pop(_WAITING, None)
+
+
+def _is_lost(raw: Connection, error: Exception) -> bool:
+    return bool(raw.is_closed()) or isinstance(error, (PostgresConnectionError, InternalClientError))
+
+
+def _failure(raw: Connection, error: Exception) -> DBAPIError:
+    return DBAPIError(None, None, error, connection_invalidated=_is_lost(raw, error))
+
+
+_FAILURES: Final = (PostgresError, InterfaceError, InternalClientError)
+_DRIVER: Final = "driver_in_transaction"
+_WAITING: Final = "rows_waiting"
+_NOTHING: Final = text("SELECT")
+_SENT_AS_TEXT: Final = ("JSONB", "[]", "CHAR")
+
+
+@cache
+def _insert(table: str, columns: tuple[str, ...], *, first: int) -> str:
+    """Write the statement that inserts rows given as one array a column, the first of them as the `first` parameter.
+
+    What has no place in an array of its own kind is sent as text.
+    """
+    known = Row.metadata.tables[table].columns
+    kinds = [known[column].type.compile(_DIALECT) for column in columns]
+    sent = ["text" if any(own in kind for own in _SENT_AS_TEXT) else kind for kind in kinds]
+    names = [f'"{column}"' for column in columns]
+    into, arrays = ", ".join(names), ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(sent, start=first))
+    shown = ", ".join(f"{name}::{kind}" for name, kind in zip(names, kinds, strict=True))
+    return (
+        f"INSERT INTO {table} ({into}) SELECT {shown} "  # noqa: S608 -- names of our own tables
+        f"FROM unnest({arrays}) WITH ORDINALITY AS new ({into}, place_in_array) ORDER BY place_in_array"
+    )
+
+
+@cache
+def _insert_all(shapes: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    """Write the statement that inserts into several tables; their rights are checked once all of it is there."""
+    first, parts = 1, []
+    for table, columns in shapes:
+        parts.append(_insert(table, columns, first=first))
+        first += len(columns)
+    *others, last = parts
+    named = ", ".join(f"part_{number} AS ({part})" for number, part in enumerate(others))
+    return f"WITH {named} {last}" if others else last
+
+
+@cache
+def _places() -> dict[str, int]:
+    """Number the tables, each after those that it refers to."""
+    return {table.name: number for number, table in enumerate(Row.metadata.sorted_tables)}
+
+
+_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+@cache
+def _selection(table: type[Row]) -> tuple[str, tuple[str, ...]]:
+    """Write what selects all columns of a table; return also the attributes they are."""
+    columns = {own.key: own.columns[0] for own in table.__mapper__.column_attrs}
+    named = ", ".join(f'"{column.name}"' for column in columns.values())
+    return f"SELECT {named} FROM {table.__tablename__}", tuple(columns)  # noqa: S608 -- our own names
+
+
+def _transposed(rows: Rows, columns: Sequence[str]) -> list[list[Any]]:
+    return [[_sent(row[column]) for row in rows] for column in columns]
+
+
+def _sent(value: Any) -> Any:
+    """Write a value as it stands in an array of its column."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return f"{{{','.join(map(str, value))}}}" if isinstance(value, list) else value
+
+
+def _copied(value: Any) -> Any:
+    """Write a value as COPY takes it: past SQLAlchemy, JSON is text."""
+    return json.dumps(value) if isinstance(value, dict) else value
