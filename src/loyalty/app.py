@@ -40,6 +40,7 @@ from loyalty.core.web import (
     provide_session,
 )
 from loyalty.earning.routes import EarningRuleRoutes
+from loyalty.enrolment.express import EnrolmentExpress
 from loyalty.enrolment.routes import enrol
 from loyalty.erasures.routes import erase
 from loyalty.holds.express import CaptureExpress, HoldExpress
@@ -173,6 +174,7 @@ def create_app(settings: Settings) -> Litestar:
     works: list[Together[Any, Any]] = [
         order_express,
         QuoteExpress(hurried, keyring),
+        EnrolmentExpress(hurried, keyring),
         RedemptionExpress(hurried, keyring),
         HoldExpress(hurried, keyring),
         CaptureExpress(hurried, keyring),

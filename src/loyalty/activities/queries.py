@@ -1,5 +1,4 @@
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -96,20 +95,22 @@ async def list_awards(
     return list(found.scalars())
 
 
-async def sum_points(session: AsyncSession, *, program_id: UUID, type_: str, external_id: str) -> int:
-    """Return how many points the activity of this type and external id earned; 0 if there is none."""
+async def sum_points(
+    session: AsyncSession, *, program_id: UUID, type_: str, external_ids: Collection[str]
+) -> dict[str, int]:
+    """Return how many points the activities of this type and these external ids earned; those without are left out."""
     found = await fetch(
         session,
         """
-        SELECT coalesce(sum(points), 0)::bigint FROM activity_awards WHERE program_id = $1 AND activity_id = (
-            SELECT id FROM activities WHERE program_id = $1 AND type = $2 AND external_id = $3
-        )
+        SELECT external_id, sum(points)::bigint FROM activities JOIN activity_awards
+            ON activity_awards.program_id = activities.program_id AND activity_awards.activity_id = activities.id
+        WHERE activities.program_id = $1 AND type = $2 AND external_id = ANY($3::text[]) GROUP BY external_id
         """,
         program_id,
         type_,
-        external_id,
+        list(external_ids),
     )
-    return int(found[0][0])
+    return dict(found)
 
 
 async def set_member(session: AsyncSession, *, program_id: UUID, giver: UUID, receiver: UUID) -> None:
@@ -125,7 +126,7 @@ async def clear_notes(session: AsyncSession, *, program_id: UUID, member_id: UUI
 
 
 def _row(did: NewActivity, program_id: UUID) -> dict[str, Any]:
-    return {"program_id": program_id, **asdict(did), "rule_set": None, "facts": {}}
+    return {"program_id": program_id, **vars(did), "rule_set": None, "facts": {}}
 
 
 def _judgement(judged: Judged) -> dict[str, Any]:

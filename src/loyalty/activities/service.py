@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -116,10 +116,11 @@ async def record_many(session: AsyncSession, *, program_id: UUID, paid: Sequence
     await outbox.tell(session, program_id=program_id, events=[_recorded(own.judged.did) for own in paid])
 
 
-async def sign_up_points(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> int:
-    """Return how many points signing up earned, whoever the membership was merged into since."""
-    own = rules.signing_up_id(member_id)
-    return await queries.sum_points(session, program_id=program_id, type_=SIGNED_UP, external_id=own)
+async def sign_up_points(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> Counter[UUID]:
+    """Return how many points signing up earned each, whoever the membership was merged into since."""
+    named = {rules.signing_up_id(member_id): member_id for member_id in member_ids}
+    found = await queries.sum_points(session, program_id=program_id, type_=SIGNED_UP, external_ids=named)
+    return Counter({named[own]: points for own, points in found.items()})
 
 
 async def get(session: AsyncSession, *, program: Program, activity_id: UUID) -> View:

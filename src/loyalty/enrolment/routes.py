@@ -4,14 +4,10 @@ from litestar.params import JSONBody
 
 from loyalty.access.guards import Call, Caller, Now
 from loyalty.access.rules import Scope
-from loyalty.activities import service as activities
 from loyalty.core.problems import problems
 from loyalty.core.web import Session, answer
 from loyalty.enrolment import service as enrolment
 from loyalty.enrolment.schemas import EnrolmentIn, EnrolmentOut, enrolment_out
-from loyalty.members import service as members
-from loyalty.referrals import attributing
-from loyalty.referrals import service as referrals
 
 
 @post(
@@ -25,7 +21,6 @@ async def enrol(
     data: JSONBody[EnrolmentIn], caller: Caller, call: Call, session: Session, now: Now, state: State
 ) -> Response[EnrolmentOut]:
     """Enrol a customer: wallet, referral code, attribution to whoever referred them, sign-up points."""
-    program_id = caller.program.id
     done = await enrolment.enrol(
         session,
         program=caller.program,
@@ -39,9 +34,5 @@ async def enrol(
         keyring=state.keyring,
         now=now,
     )
-    standing = await members.standing(session, program_id=program_id, member_id=done.resource_id)
-    code = await referrals.first_code(session, program_id=program_id, member_id=done.resource_id)
-    referral, touches = await attributing.outcome(session, program_id=program_id, referee_id=done.resource_id)
-    earned = await activities.sign_up_points(session, program_id=program_id, member_id=done.resource_id)
-    shown = enrolment_out(standing, code=code, referral=referral, touches=touches, points_earned=earned)
-    return answer(shown, done)
+    views = await enrolment.listed(session, program_id=caller.program.id, member_ids=[done.resource_id])
+    return answer(enrolment_out(views[done.resource_id]), done)

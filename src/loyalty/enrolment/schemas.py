@@ -6,9 +6,9 @@ import msgspec
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.fields import CrossChecked, ExternalId, FieldFault, Label, text
-from loyalty.members.rules import IdentifierKind, Standing
+from loyalty.enrolment.service import View
+from loyalty.members.rules import IdentifierKind
 from loyalty.members.schemas import Personal
-from loyalty.referrals.models import Referral, ReferralTouch
 from loyalty.referrals.schemas import AttributionOut, attribution_out
 
 
@@ -41,14 +41,12 @@ class EnrolmentOut(msgspec.Struct):
     points_earned: int
 
 
-def enrolment_out(
-    standing: Standing, *, code: str, referral: Referral | None, touches: list[ReferralTouch], points_earned: int
-) -> EnrolmentOut:
+def enrolment_out(view: View) -> EnrolmentOut:
     return EnrolmentOut(
-        id=ids.public("mem", standing.id),
-        customer_id=ids.public("cus", standing.id),
-        enrolled_at=rfc3339(standing.enrolled_at),
-        referral_code=code,
-        attribution=attribution_out(referral, touches),
-        points_earned=points_earned,
+        id=ids.public("mem", view.standing.id),
+        customer_id=ids.public("cus", view.standing.id),
+        enrolled_at=rfc3339(view.standing.enrolled_at),
+        referral_code=view.code,
+        attribution=attribution_out(view.referral, view.touches),
+        points_earned=view.points_earned,
     )

@@ -1,3 +1,5 @@
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -8,7 +10,7 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
 from loyalty.members import service as members
-from loyalty.members.rules import Identifiers, Person
+from loyalty.members.rules import Identifiers, Person, Standing
 from loyalty.orders import service as orders
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -17,7 +19,19 @@ from loyalty.points.rules import WalletKey
 from loyalty.programs.rules import Program
 from loyalty.referrals import attributing
 from loyalty.referrals import service as referrals
+from loyalty.referrals.models import Referral, ReferralTouch
 from loyalty.referrals.rules import Claim as AdvocateClaim
+
+
+@dataclass(frozen=True)
+class View:
+    """A member as they joined: their own code, who brought them by which claims, and what signing up earned."""
+
+    standing: Standing
+    code: str
+    referral: Referral | None
+    touches: list[ReferralTouch]
+    points_earned: int
 
 
 async def enrol(
@@ -62,10 +76,25 @@ async def enrol(
     await outbox.tell(
         session,
         program_id=program.id,
-        events=[Event("member.enrolled", member_id, occurred_at=now, recorded_at=now, member_id=member_id)],
+        events=[enrolled(member_id, at=now)],
     )
     await activities.sign_up(session, program=program, member_id=member_id, now=now)
     return Claim(claim.call, member_id, claim.status, replayed=False)
+
+
+async def listed(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> dict[UUID, View]:
+    """Return these members as they joined, with their attribution as it is now."""
+    if not member_ids:
+        return {}
+    standings = await members.standings(session, program_id=program_id, member_ids=member_ids)
+    codes = await referrals.first_codes(session, program_id=program_id, member_ids=member_ids)
+    outcomes = await attributing.outcomes(session, program_id=program_id, referee_ids=member_ids)
+    earned = await activities.sign_up_points(session, program_id=program_id, member_ids=member_ids)
+    return {own: View(standings[own], codes[own], *outcomes[own], earned[own]) for own in member_ids}
+
+
+def enrolled(member_id: UUID, *, at: datetime) -> Event:
+    return Event("member.enrolled", member_id, occurred_at=at, recorded_at=at, member_id=member_id)
 
 
 async def _attribute(

@@ -114,6 +114,30 @@ async def list_profiles(
     }
 
 
+async def insert_profiles(
+    session: AsyncSession, *, program_id: UUID, persons: Mapping[UUID, Person], now: datetime
+) -> None:
+    """Keep who customers are of whom nothing is kept yet."""
+    await insert_rows(
+        session,
+        models.Profile,
+        [
+            {
+                "program_id": program_id,
+                "customer_id": customer_id,
+                "given_name": person.given_name,
+                "family_name": person.family_name,
+                "birth_on": person.birth_on,
+                "locale": person.locale,
+                "attributes": person.attributes,
+                "metadata": person.notes,
+                "updated_at": now,
+            }
+            for customer_id, person in persons.items()
+        ],
+    )
+
+
 async def put_profile(
     session: AsyncSession, *, program_id: UUID, customer_id: UUID, changes: Mapping[str, Any], now: datetime
 ) -> None:

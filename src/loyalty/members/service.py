@@ -17,6 +17,15 @@ from loyalty.outbox.rules import Event
 
 
 @dataclass(frozen=True)
+class Newcomer:
+    """Somebody who joins, at the checkout of an order perhaps: its external id, whether it is recorded yet or not."""
+
+    identifiers: Identifiers
+    person: Person
+    order: str | None
+
+
+@dataclass(frozen=True)
 class View:
     """A member as staff see them."""
 
@@ -81,6 +90,28 @@ async def enrol_many(
 ) -> None:
     """Make customers known to be none into members: (customer, when, external id of the order they joined at)."""
     await queries.insert_members(session, program_id=program_id, members=list(joining))
+
+
+async def owners(
+    session: AsyncSession, *, program_id: UUID, identifiers: Collection[tuple[IdentifierKind, str]]
+) -> dict[tuple[IdentifierKind, str], UUID]:
+    """Return which customer each of these identifiers belongs to; what is nobody's is left out."""
+    return await identifier_queries.find_customers(session, program_id=program_id, identifiers=identifiers)
+
+
+async def enrol_new(
+    session: AsyncSession, *, program_id: UUID, joining: Mapping[UUID, Newcomer], now: datetime
+) -> None:
+    """Make people into members whom nobody knows yet. One who becomes known in the same instant makes this raise."""
+    await customer_queries.insert_customers(session, program_id=program_id, created=dict.fromkeys(joining, now))
+    # In order of identifier, so that two groups with the same newcomers never wait for each other.
+    known_by = sorted((kind, value, id_) for id_, own in joining.items() for kind, value in own.identifiers.items())
+    await identifier_queries.insert_identifiers(
+        session, program_id=program_id, rows=[(id_, kind, value, now) for kind, value, id_ in known_by]
+    )
+    await enrol_many(session, program_id=program_id, joining=[(id_, now, own.order) for id_, own in joining.items()])
+    persons = {id_: own.person for id_, own in joining.items() if own.person != Person()}
+    await queries.insert_profiles(session, program_id=program_id, persons=persons, now=now)
 
 
 async def lock_customers(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:

@@ -1,6 +1,6 @@
 """Who brought a member: clicks that are proven, claims that are weighed, and the one binding that wins."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -144,14 +144,16 @@ async def bind_many(session: AsyncSession, *, program_id: UUID, bindings: Sequen
     )
 
 
-async def outcome(
-    session: AsyncSession, *, program_id: UUID, referee_id: UUID
-) -> tuple[models.Referral | None, list[models.ReferralTouch]]:
-    """Return the live binding of a referee, if any, and all claims that were weighed."""
-    return (
-        await queries.find_live_referral(session, program_id=program_id, referee_id=referee_id),
-        await queries.list_touches(session, program_id=program_id, referee_id=referee_id),
-    )
+async def outcomes(
+    session: AsyncSession, *, program_id: UUID, referee_ids: Collection[UUID]
+) -> dict[UUID, tuple[models.Referral | None, list[models.ReferralTouch]]]:
+    """Return the live binding of each referee, if any, and all claims that were weighed."""
+    live = await queries.list_live_referrals(session, program_id=program_id, referee_ids=referee_ids)
+    bound = {referral.referee_id: referral for referral in live}
+    touches: dict[UUID, list[models.ReferralTouch]] = {referee_id: [] for referee_id in referee_ids}
+    for touch in await queries.list_touches(session, program_id=program_id, referee_ids=referee_ids):
+        touches[touch.referee_id].append(touch)
+    return {referee_id: (bound.get(referee_id), own) for referee_id, own in touches.items()}
 
 
 def _read_click(token: str, *, program_id: UUID, keyring: Keyring) -> Claim:

@@ -81,19 +81,20 @@ async def list_codes(session: AsyncSession, *, program_id: UUID, member_id: UUID
     return list(found.scalars())
 
 
-async def get_first_code(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> str:
-    """Return the code that a member got on joining, whosever it has become by a merge."""
+async def first_codes(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the code that each member got on joining, whosever it has become by a merge."""
     found = await fetch(
         session,
         """
-        SELECT code FROM referral_codes WHERE program_id = $1 AND issued_to = $2 AND kind = $3
-        ORDER BY created_at, code LIMIT 1
+        SELECT DISTINCT ON (issued_to) issued_to, code FROM referral_codes
+        WHERE program_id = $1 AND issued_to = ANY($2::uuid[]) AND kind = $3
+        ORDER BY issued_to, created_at, code
         """,
         program_id,
-        member_id,
+        list(member_ids),
         str(CodeKind.GENERATED),
     )
-    return str(found[0][0])
+    return dict(found)
 
 
 async def primary_codes(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> dict[UUID, str]:

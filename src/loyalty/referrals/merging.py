@@ -41,8 +41,8 @@ async def _refuse_cycle(session: AsyncSession, *, program_id: UUID, start: UUID,
             return
         if at in members:
             raise MergeWouldMakeACycle
-        found = await queries.find_live_referral(session, program_id=program_id, referee_id=at)
-        at = found.advocate_id if found else None
+        found = await queries.list_live_referrals(session, program_id=program_id, referee_ids=[at])
+        at = found[0].advocate_id if found else None
     raise MergeWouldMakeACycle
 
 

@@ -103,15 +103,18 @@ async def insert_touches(session: AsyncSession, *, program_id: UUID, touches: Ma
     )
 
 
-async def list_touches(session: AsyncSession, *, program_id: UUID, referee_id: UUID) -> list[models.ReferralTouch]:
-    ending = "WHERE program_id = $1 AND referee_id = $2 ORDER BY position"
-    return await fetch_rows(session, models.ReferralTouch, ending, program_id, referee_id)
+async def list_touches(
+    session: AsyncSession, *, program_id: UUID, referee_ids: Collection[UUID]
+) -> list[models.ReferralTouch]:
+    ending = "WHERE program_id = $1 AND referee_id = ANY($2::uuid[]) ORDER BY referee_id, position"
+    return await fetch_rows(session, models.ReferralTouch, ending, program_id, list(referee_ids))
 
 
-async def find_live_referral(session: AsyncSession, *, program_id: UUID, referee_id: UUID) -> models.Referral | None:
-    ending = "WHERE program_id = $1 AND referee_id = $2 AND ended_at IS NULL"
-    found = await fetch_rows(session, models.Referral, ending, program_id, referee_id)
-    return found[0] if found else None
+async def list_live_referrals(
+    session: AsyncSession, *, program_id: UUID, referee_ids: Collection[UUID]
+) -> list[models.Referral]:
+    ending = "WHERE program_id = $1 AND referee_id = ANY($2::uuid[]) AND ended_at IS NULL"
+    return await fetch_rows(session, models.Referral, ending, program_id, list(referee_ids))
 
 
 async def get_campaigns(

@@ -112,7 +112,8 @@ class ReferralRoutes(Controller):
         """Tell who brought a member, which claims lost, and why."""
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
-        return attribution_out(*await attributing.outcome(session, program_id=caller.program.id, referee_id=parsed))
+        found = await attributing.outcomes(session, program_id=caller.program.id, referee_ids=[parsed])
+        return attribution_out(*found[parsed])
 
     @get(
         "/members/{member_id:str}/referral-codes",

@@ -107,18 +107,29 @@ async def member_codes(session: AsyncSession, *, program_id: UUID, member_id: UU
     return await code_queries.list_codes(session, program_id=program_id, member_id=member_id)
 
 
-async def first_code(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> str:
-    """Return the code that a member got when they joined."""
-    return await code_queries.get_first_code(session, program_id=program_id, member_id=member_id)
+async def first_codes(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the code that each member got when they joined."""
+    return await code_queries.first_codes(session, program_id=program_id, member_ids=member_ids)
 
 
-async def read_code(session: AsyncSession, *, program_id: UUID, text: str) -> str:
-    """Return the folded form of a live code. A mistyped generated one is refused without asking the database."""
+async def owners(session: AsyncSession, *, program_id: UUID, codes: Collection[str]) -> dict[str, UUID]:
+    """Return whose these codes are, folded ones; what is no live code is left out."""
+    return await code_queries.find_code_owners(session, program_id=program_id, codes=codes) if codes else {}
+
+
+def fold_code(text: str) -> str:
+    """Return the folded form of what may be a code. Raises ReferralCodeMistyped, ReferralCodeUnknown."""
     code = codes.fold(text)
     if codes.is_mistyped(code):
         raise ReferralCodeMistyped
     if not codes.is_possible(code):
         raise ReferralCodeUnknown
+    return code
+
+
+async def read_code(session: AsyncSession, *, program_id: UUID, text: str) -> str:
+    """Return the folded form of a live code. A mistyped generated one is refused without asking the database."""
+    code = fold_code(text)
     if code not in await code_queries.find_code_owners(session, program_id=program_id, codes=[code]):
         raise ReferralCodeUnknown
     return code

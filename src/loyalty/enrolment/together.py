@@ -1,0 +1,149 @@
+"""Enrolments that wait at the same time, made together in one transaction.
+
+Only those of people whom nobody knows yet, by codes that are somebody's: of the others nothing happens here, and each
+goes its own way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from loyalty.activities import counting
+from loyalty.activities import service as activities
+from loyalty.activities.rules import SIGNED_UP, Judged, signing_up
+from loyalty.core import idempotency, ids
+from loyalty.core.idempotency import Call, Claim
+from loyalty.earning import limiting
+from loyalty.earning import service as earning
+from loyalty.enrolment.service import View, enrolled, listed
+from loyalty.members import service as members
+from loyalty.members.rules import IdentifierKind
+from loyalty.members.service import Newcomer
+from loyalty.outbox import service as outbox
+from loyalty.points import service as points
+from loyalty.points.rules import WalletKey
+from loyalty.programs.rules import Program
+from loyalty.referrals import rules as referral_rules
+from loyalty.referrals import service as referrals
+from loyalty.referrals.attributing import Binding, bind_many
+from loyalty.referrals.rules import Claim as AdvocateClaim
+from loyalty.referrals.rules import Method
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Somebody to enrol, and by which code they came, folded, through which channel."""
+
+    newcomer: Newcomer
+    code: str | None
+    channel: str | None
+
+
+async def enrol(
+    session: AsyncSession, *, program: Program, wanted: Sequence[tuple[Call, Wish]], now: datetime
+) -> list[tuple[Claim, View] | None]:
+    """Enrol people, each once; None for each that is to be enrolled by itself, of which nothing happened."""
+    claims = await idempotency.each_once(
+        session,
+        wanted,
+        resource=lambda _: ids.new(),
+        make=partial(_make, session, program=program, now=now),
+        now=now,
+    )
+    made = {claim.resource_id for claim in claims if claim is not None}
+    views = await listed(session, program_id=program.id, member_ids=made)
+    return [None if claim is None else (claim, views[claim.resource_id]) for claim in claims]
+
+
+async def _make(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: Program, now: datetime) -> set[UUID]:
+    """Make members of these ids; return which were made. Locks what limits rules, then wallets, all of them new."""
+    codes = {wish.code for wish in wishes.values() if wish.code is not None}
+    owners = await referrals.owners(session, program_id=program.id, codes=codes)
+    strangers = await _strangers(session, wishes, program_id=program.id)
+    joining = {id_: own for id_, own in strangers.items() if own.code is None or own.code in owners}
+    if not joining:
+        return set()
+    bindings = await _bindings(session, joining, owners=owners, program_id=program.id, now=now)
+    newcomers = {id_: own.newcomer for id_, own in joining.items()}
+    await members.enrol_new(session, program_id=program.id, joining=newcomers, now=now)
+    await referrals.give_codes(session, program_id=program.id, joined=[(member_id, now) for member_id in joining])
+    await bind_many(session, program_id=program.id, bindings=bindings)
+    await outbox.tell(session, program_id=program.id, events=[enrolled(member_id, at=now) for member_id in joining])
+    await _sign_up(session, newcomers, program=program, now=now)
+    return set(joining)
+
+
+async def _strangers(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program_id: UUID) -> dict[UUID, Wish]:
+    """Leave out who is known by an identifier, or is named twice."""
+    named = [own for wish in wishes.values() for own in wish.newcomer.identifiers.items()]
+    seen: set[tuple[IdentifierKind, str]] = set(await members.owners(session, program_id=program_id, identifiers=named))
+    found = {}
+    for id_, wish in wishes.items():
+        own = set(wish.newcomer.identifiers.items())
+        if seen.isdisjoint(own):
+            found[id_] = wish
+        seen |= own
+    return found
+
+
+async def _bindings(
+    session: AsyncSession,
+    joining: Mapping[UUID, Wish],
+    *,
+    owners: Mapping[str, UUID],
+    program_id: UUID,
+    now: datetime,
+) -> list[Binding]:
+    """Decide who brought whom; nobody of these has bought anything yet."""
+    came = {id_: wish for id_, wish in joining.items() if wish.code is not None}
+    if not came:
+        return []
+    campaign = await referrals.find_campaign(session, program_id=program_id)
+    advocates = {owners[str(wish.code)] for wish in came.values()}
+    standings = await members.standings(session, program_id=program_id, member_ids=advocates)
+    return [
+        Binding.decide(
+            [
+                referral_rules.with_advocate(
+                    AdvocateClaim(Method.CODE, wish.code, channel=wish.channel), standings[owners[str(wish.code)]]
+                )
+            ],
+            campaign=campaign,
+            referee_id=id_,
+            has_bought=False,
+            now=now,
+        )
+        for id_, wish in came.items()
+    ]
+
+
+async def _sign_up(
+    session: AsyncSession, newcomers: Mapping[UUID, Newcomer], *, program: Program, now: datetime
+) -> None:
+    """Record that they signed up, let that earn, and open their wallets."""
+    known = await earning.rule_set(session, program_id=program.id)
+    rules, day = known.at(now, activity=SIGNED_UP), now.astimezone(program.rules.zone).date()
+    occasions = [(member_id, day) for member_id in newcomers]
+    tally = await limiting.lock(session, program_id=program.id, rules=rules, occasions=occasions)
+    judged: list[Judged] = [
+        counting.judge(
+            known,
+            signing_up(member_id, at=now),
+            zone=program.rules.zone,
+            attributes=own.person.attributes,
+            tally=tally,
+        )
+        for member_id, own in newcomers.items()
+    ]
+    await tally.write(session)
+    keys = {WalletKey(program.id, member_id, program.rules.unit) for member_id in newcomers}
+    await points.open_wallets(session, keys=keys, now=now)
+    paying = set().union(*(own.wallets(program.id) for own in judged))
+    book = await points.open_book(session, program=program, keys=paying, now=now)
+    paid = [counting.pay(book, own, program_id=program.id) for own in judged]
+    await points.post(session, book)
+    await activities.record_many(session, program_id=program.id, paid=paid)
