@@ -1,6 +1,7 @@
 """What an operator runs: the schema, the server, the worker, the demonstration."""
 
 import asyncio
+import gc
 import signal
 from pathlib import Path
 
@@ -51,7 +52,16 @@ def distribute(dry_run: bool) -> None:
 def serve(host: str, port: int) -> None:
     """Serve the API."""
     with local.settings() as settings:
-        uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", server_header=False)
+        application = create_app(settings)
+        _settle_in()
+        uvicorn.run(application, host=host, port=port, log_level="warning", server_header=False)
+
+
+def _settle_in() -> None:
+    """Leave what was built at the start out of every garbage collection, which else stops all requests for a while."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000)
 
 
 @click.command("worker")
