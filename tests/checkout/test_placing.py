@@ -14,6 +14,7 @@ from tests.shop import Json, Shop
 
 from loyalty.checkout import placing
 from loyalty.checkout.placing import Known, Placed, Wanted
+from loyalty.core import ids
 
 A_POINT_A_EURO: Json = {"points": 1, "step_minor": {"EUR": 100}}
 LIMITED: Json = {"limits": {"per_member": {"points": 90, "period": "month"}, "budget": 400}}
@@ -142,3 +143,25 @@ async def test_a_key_of_another_program_or_without_the_scope_places_nothing(shop
         (f"{shop.key[:-1]}{'1' if shop.key[-1] == '0' else '0'}", body(shop), 401),
     ]:
         assert (await shop.send("POST", "/v1/orders", own, bearer=bearer)).status_code == status
+
+
+async def test_a_customer_of_the_shops_own_whose_id_looks_like_one_of_ours_is_nobody_else(
+    shop: Shop, groups: list[list[bool]]
+) -> None:
+    ann = await shop.enrol()
+    ours = ids.parse("cus", ann["customer_id"])
+    assert ours is not None
+    theirs, own = [
+        body(shop, external_customer_id=ours.hex),
+        body(shop, customer_id=ann["customer_id"]),
+    ]
+    placed = await together(shop, theirs, own)
+    assert groups == [[True, True]]
+    assert placed[0]["customer_id"] != ann["customer_id"] == placed[1]["customer_id"]
+    assert await balances(shop, ann) == {"points": 10}
+
+
+async def together(shop: Shop, *bodies: Json) -> list[Json]:
+    """Place orders in one group."""
+    reply = await shop.send("POST", "/v1/orders/batch", {"orders": bodies}, expect=200)
+    return [own["order"] for own in reply.json()["results"]]

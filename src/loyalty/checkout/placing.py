@@ -143,21 +143,24 @@ def _is_sound(basket: Basket, *, program: Program, now: datetime) -> bool:
     return True
 
 
-def _name(basket: Basket) -> str | None:
-    return basket.customer_id.hex if basket.customer_id else basket.external_customer_id
+def _name(basket: Basket) -> UUID | str | None:
+    """Return what names the buyer: an id of ours, or one of the shop's, which may be written like any of ours."""
+    return basket.customer_id or basket.external_customer_id
 
 
 async def _buyers(
     session: AsyncSession, *, program_id: UUID, baskets: Sequence[Basket], now: datetime
-) -> dict[str, UUID]:
+) -> dict[UUID | str, UUID]:
     """Return who buys, by the name that the order gave, created if new, and locked.
 
     Who is nobody, or was merged into another, is left out.
     """
     external = {own.external_customer_id for own in baskets if own.customer_id is None}
     seen = {name: now for name in external if name is not None}
-    named = await members.ensure_customers(session, program_id=program_id, named=seen, seen=seen) if seen else {}
-    named |= {own.customer_id.hex: own.customer_id for own in baskets if own.customer_id}
+    named: dict[UUID | str, UUID] = {own.customer_id: own.customer_id for own in baskets if own.customer_id}
+    if seen:
+        theirs = await members.ensure_customers(session, program_id=program_id, named=seen, seen=seen)
+        named.update(theirs.items())
     return await merging.lock_unmerged(session, program_id=program_id, customers=named) if named else {}
 
 

@@ -1,7 +1,8 @@
 """Two memberships of one person become one: who is known by what, and who points to whom."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +12,8 @@ from loyalty.members.errors import MemberAlreadyMerged, MemberClosed, MergedJust
 from loyalty.members.rules import Status
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
+
+N = TypeVar("N", bound=Hashable)
 
 
 async def merge(
@@ -91,7 +94,7 @@ async def lock_heirs(session: AsyncSession, *, program_id: UUID, customers: Mapp
     return {name: heir for name, heir in heirs.items() if heir in there}
 
 
-async def lock_unmerged(session: AsyncSession, *, program_id: UUID, customers: Mapping[str, UUID]) -> dict[str, UUID]:
+async def lock_unmerged(session: AsyncSession, *, program_id: UUID, customers: Mapping[N, UUID]) -> dict[N, UUID]:
     """Lock those of these customers who stand for themselves, and return them by the same names."""
     there = await customer_queries.lock_customers(session, program_id=program_id, customer_ids=list(customers.values()))
     return {name: own for name, own in customers.items() if own in there and there[own] is None}
