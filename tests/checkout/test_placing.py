@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.earning.till import balances, line, make_rule, start_over
+from tests.earning.till import OPEN_AT, advance, balances, line, make_rule, start_over
 from tests.shop import Json, Shop
 
 from loyalty.checkout import placing
@@ -159,6 +159,26 @@ async def test_a_customer_of_the_shops_own_whose_id_looks_like_one_of_ours_is_no
     assert groups == [[True, True]]
     assert placed[0]["customer_id"] != ann["customer_id"] == placed[1]["customer_id"]
     assert await balances(shop, ann) == {"points": 10}
+
+
+async def test_a_late_order_beside_one_of_today_keeps_to_the_limits_of_its_own_version(
+    shop: Shop, groups: list[list[bool]]
+) -> None:
+    await start_over(shop)
+    then: Json = {"per_member": {"points": 15, "period": "year"}, "budget": 100}
+    now: Json = {"per_member": {"points": 15, "period": "month"}}
+    ann = await shop.enrol()
+    rule = await make_rule(shop, "points_per_amount", **A_POINT_A_EURO, limits=then)
+    await advance(shop, "2026-01-06T08:00:00Z")
+    terms = {"kind": "points_per_amount", **A_POINT_A_EURO, "limits": now}
+    await shop.post(f"/v1/earning-rules/{rule}/versions", {"terms": terms, "active_from": "2026-01-06T08:00:00Z"})
+    bought = {"customer_id": ann["customer_id"]}
+    for _ in range(2):
+        late, today = body(shop, placed_at=OPEN_AT, **bought), body(shop, **bought)
+        for pair in ((late, today), (today, late)):
+            await together(shop, *({**own, "external_id": uuid4().hex} for own in pair))
+    assert groups == [[True, True]] * 4
+    assert await balances(shop, ann) == {"points": 15 + 15}
 
 
 async def together(shop: Shop, *bodies: Json) -> list[Json]:

@@ -76,7 +76,8 @@ async def know(
         for order in orders_
         if order.customer_id is not None and (buyer := standings.get(order.customer_id)) is not None
     }
-    limited = {rule.rule_id: rule for _, at in counting for rule in rule_set.at(at)}
+    # Orders of different times may count by different versions of a rule, which need not be limited alike.
+    limited = {(rule.rule_id, rule.version): rule for _, at in counting for rule in rule_set.at(at)}
     occasions = {(member_id, at.astimezone(program.rules.zone).date()) for member_id, at in counting}
     tally = await limits(session, program_id=program.id, rules=limited.values(), occasions=occasions)
     return Known(
