@@ -323,3 +323,17 @@ async def test_a_thousand_orders_of_one_member_count_exactly(shop: Shop) -> None
     assert await bring_in(shop, *orders) == (1_000, 0, 0, 0)
     assert await balances(shop) == {"ann": 499_500}
     await shop.books_hold()
+
+
+async def test_a_hold_still_ends_after_history_that_was_over_was_brought_in(shop: Shop) -> None:
+    await shop.send("PATCH", "/v1/program", {"expiry": {"kind": "after", "days": 10}}, expect=200)
+    await since_ever(shop)
+    await bring_in(shop, joined("ann", "2025-06-01T12:00:00Z"))
+    ann = (await shop.order(100, external_customer_id="ann"))["customer_id"].replace("cus_", "mem_")
+    await shop.post("/v1/holds", {"member_id": ann, "points": 5, "expires_in_seconds": 3600})
+    days = ("2025-06-02", "2025-07-02", "2025-08-02", "2025-12-30")
+    await bring_in(shop, *(bought(f"o-{day}", "ann", f"{day}T12:00:00Z") for day in days))
+    await shop.post("/v1/test-clock/advance", {"to": "2026-01-01T13:00:00Z"}, expect=200)
+    wallet = await shop.wallet(ann)
+    assert (wallet["available"], wallet["held"]) == (110, 0)
+    await shop.books_hold()

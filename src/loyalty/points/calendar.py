@@ -22,7 +22,10 @@ class Calendar(Journal):
         """Do what is due in these wallets by now, for who replays history; all of their dated lots must be known."""
         for key in keys:
             if self.wallets[key].is_due(self.now):
-                self.settle(key, self.live_holds.pop(key, []))
+                holds = self.live_holds.get(key, [])
+                self.settle(key, holds)
+                ended = {own.id for own in self.ended_holds}
+                self.live_holds[key] = [hold for hold in holds if hold.id not in ended]
 
     def settle(self, key: WalletKey, holds: Iterable[Hold]) -> None:
         """Do what time has caused in a wallet, in order of time: end holds, activate lots, expire lots.
