@@ -181,6 +181,28 @@ async def test_a_late_order_beside_one_of_today_keeps_to_the_limits_of_its_own_v
     assert await balances(shop, ann) == {"points": 15 + 15}
 
 
+async def test_what_a_late_order_earns_and_loses_at_once_leaves_other_dates_of_the_wallet_alone(
+    shop: Shop, groups: list[list[bool]]
+) -> None:
+    settings = {"late_order_days": 30, "expiry": {"kind": "after", "days": 10}}
+    await shop.send("PATCH", "/v1/program", settings, expect=200)
+    ann = await shop.enrol()
+    bought = {"customer_id": ann["customer_id"]}
+    await advance(shop, "2026-01-15T12:00:00Z")
+    await shop.order(100, **bought)
+    await shop.post("/v1/holds", {"member_id": ann["id"], "points": 5, "expires_in_seconds": 3600})
+    late = body(shop, placed_at="2026-01-02T12:00:00Z", **bought)
+    await together(shop, late, {**late, "external_id": uuid4().hex}, body(shop, **bought))
+    assert [len(group) for group in groups] == [1, 3]
+    wallet = await shop.wallet(ann["id"])
+    assert (wallet["available"], wallet["held"]) == (105, 5)
+    await advance(shop, "2026-01-15T13:00:00Z")
+    assert (await shop.wallet(ann["id"]))["held"] == 0
+    await advance(shop, "2026-02-01T12:00:00Z")
+    assert (await shop.wallet(ann["id"]))["balance"] == 0
+    await shop.books_hold()
+
+
 async def together(shop: Shop, *bodies: Json) -> list[Json]:
     """Place orders in one group."""
     reply = await shop.send("POST", "/v1/orders/batch", {"orders": bodies}, expect=200)

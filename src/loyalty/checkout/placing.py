@@ -181,6 +181,9 @@ async def _count(session: AsyncSession, *, program: Program, placed: Sequence[Ne
     }
     keys = keys.union(*(waiting.wallets(program.id) for waiting in known.waiting.values()))
     book = await points.open_book(session, program=program, keys=keys, now=now)
+    if any(order.placed_at < order.recorded_at for order in placed):
+        # What a late order earns may be over already: it is due before the next order of the same member.
+        await points.know_due(session, book)
     writes = till.Writes()
     for order in placed:
         till.count(known, writes, book, order, counted[order.id])
