@@ -203,6 +203,24 @@ async def test_what_a_late_order_earns_and_loses_at_once_leaves_other_dates_of_t
     await shop.books_hold()
 
 
+async def test_an_order_that_completes_no_referral_opens_no_wallet_for_it(shop: Shop, groups: list[list[bool]]) -> None:
+    campaign = {"name": "stars", "landing_url": "https://shop.test/", "unit": "stars", "referee_points": 25}
+    minimum = {"amount": 2_000, "currency": "EUR"}
+    await shop.post("/v1/referral-campaigns", {**campaign, "advocate_points": 50, "minimum": minimum})
+    ann = await shop.enrol()
+    bob, cid, dan = [await shop.enrol(referral_code=ann["referral_code"]) for _ in range(3)]
+    less, free, enough = line("tea", 1_999), line("free", 0), line("tea", 2_000)
+    bought = [(bob, less), (bob, enough), (cid, free), (cid, enough)]
+    await together(shop, *(body(shop, own, customer_id=who["customer_id"]) for who, own in bought))
+    assert [await balances(shop, own) for own in (ann, bob, cid)] == [{"points": 0}, {"points": 39}, {"points": 20}]
+    await together(shop, *(body(shop, own, customer_id=dan["customer_id"]) for own in (enough, enough)))
+    assert [await balances(shop, own) for own in (ann, dan)] == [
+        {"points": 0, "stars": 50},
+        {"points": 40, "stars": 25},
+    ]
+    assert groups == [[True] * 4, [True] * 2]
+
+
 async def together(shop: Shop, *bodies: Json) -> list[Json]:
     """Place orders in one group."""
     reply = await shop.send("POST", "/v1/orders/batch", {"orders": bodies}, expect=200)

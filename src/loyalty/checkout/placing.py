@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import rules, till
+from loyalty.checkout import counting, rules, till
 from loyalty.checkout import service as checkout
 from loyalty.checkout.rules import Basket
 from loyalty.checkout.service import GUEST_EMAIL, View
@@ -199,9 +199,11 @@ async def _count(session: AsyncSession, *, program: Program, placed: Sequence[Ne
 
 async def _know(session: AsyncSession, *, program: Program, placed: Sequence[NewOrder]) -> till.Known:
     """Load what decisions need. Locks referrals, then limits."""
-    paying = {
-        order.customer_id for order in placed if order.customer_id is not None and order.paid and order.total_minor
-    }
+    first_paid: dict[UUID, NewOrder] = {}
+    for order in placed:
+        if order.customer_id is not None and order.paid:
+            first_paid.setdefault(order.customer_id, order)
+    paying = {who for who, order in first_paid.items() if order.total_minor}
     waiting = await rewarding.lock_waiting(session, program_id=program.id, referee_ids=paying)
     bought: set[UUID] = set()
     if waiting:
@@ -217,5 +219,9 @@ async def _know(session: AsyncSession, *, program: Program, placed: Sequence[New
         limits=limiting.lock,
     )
     known.bought = bought
-    known.waiting = {who: own for who, own in waiting.items() if who not in bought}
+    known.waiting = {
+        who: own
+        for who, own in waiting.items()
+        if who not in bought and counting.completes(own, first_paid[who], first_paid[who].total_minor)
+    }
     return known
