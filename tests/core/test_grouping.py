@@ -57,6 +57,18 @@ async def test_who_goes_away_takes_nobody_along() -> None:
         await one
 
 
+async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
+    async def work(_: str, items: Sequence[int]) -> list[int]:
+        if 13 in items:
+            raise asyncio.CancelledError
+        return [10 * item for item in items]
+
+    groups = Groups(work)
+    found = await asyncio.gather(*(groups.submit("a", n) for n in (1, 13)), return_exceptions=True)
+    assert [type(own) for own in found] == [asyncio.CancelledError] * 2
+    assert await groups.submit("a", 2) == 20
+
+
 async def test_no_more_than_so_many_wait_or_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouping, "_MOST_WAITING", 5)
     monkeypatch.setattr(grouping, "_MOST_TOGETHER", 2)

@@ -46,17 +46,23 @@ class Groups(Generic[K, T, R]):
         return await result
 
     async def _run(self, key: K, waiting: deque[tuple[T, asyncio.Future[R]]]) -> None:
-        while waiting:
-            group = [waiting.popleft() for _ in range(min(len(waiting), _MOST_TOGETHER))]
-            try:
-                results = await self._work(key, [item for item, _ in group])
-            except Exception as error:  # noqa: BLE001 -- told to everyone who waits, and to nobody else
-                for _, result in group:
-                    _tell(result, error)
-                continue
-            for (_, result), own in zip(group, results, strict=True):
-                _tell(result, own)
-        del self._waiting[key]
+        group: list[tuple[T, asyncio.Future[R]]] = []
+        try:
+            while waiting:
+                group = [waiting.popleft() for _ in range(min(len(waiting), _MOST_TOGETHER))]
+                try:
+                    results = await self._work(key, [item for item, _ in group])
+                except Exception as error:  # noqa: BLE001 -- told to everyone who waits, and to nobody else
+                    for _, result in group:
+                        _tell(result, error)
+                    continue
+                for (_, result), own in zip(group, results, strict=True):
+                    _tell(result, own)
+        finally:
+            # A run that is cancelled leaves nobody waiting for it, and who comes next begins another.
+            del self._waiting[key]
+            for _, result in (*group, *waiting):
+                result.cancel()
 
 
 def _tell(result: asyncio.Future[R], own: R | Exception) -> None:
