@@ -1,21 +1,24 @@
 """The short way: what goes it hears the same as by the declared handler, and is declared there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.shop import Json, Shop
+from tests.conftest import connect, running
+from tests.shop import Json, Shop, open_shop
 
 from loyalty.access.express import Together, Wanted
-from loyalty.core.db import Sessions
+from loyalty.app import create_app
+from loyalty.core.db import Sessions, transaction
 from loyalty.core.express import Express
-from loyalty.core.rows import hurried
+from loyalty.core.rows import fetch, hurried
+from loyalty.core.settings import Settings
 
 
 @pytest.fixture
@@ -149,6 +152,26 @@ async def test_too_many_waiting_is_told_as_busy(shop: Shop, monkeypatch: pytest.
     reply = await shop.send("GET", f"/v1/members/{member['id']}/wallets")
     assert (reply.status_code, reply.json()["code"]) == (503, "too_many_waiting")
     assert int(reply.headers["Retry-After"]) >= 1
+
+
+async def test_who_waits_for_a_connection_waits_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[int] = []
+    do_group = Together._do_group
+
+    async def spy(self: Together[Any, Any], program_id: UUID, wanted: Sequence[Wanted[Any]]) -> Any:
+        groups.append(len(wanted))
+        return await do_group(self, program_id, wanted)
+
+    monkeypatch.setattr(Together, "_do_group", spy)
+    few = create_app(settings.model_copy(update={"pool_size": 1, "pool_timeout_ms": 500}))
+    async with running(few), connect(few) as client:
+        shop = await open_shop(client, few)
+        path = f"/v1/members/{(await shop.enrol())['id']}/wallets"
+        async with transaction(shop.sessions) as session:
+            await fetch(session, "SELECT")
+            replies = await asyncio.gather(*(shop.send("GET", path) for _ in range(500)))
+        assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, "busy")}
+        assert 0 < len(groups) < 5
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -45,6 +45,27 @@ async def test_what_fails_is_told_to_its_group_and_the_next_goes_on() -> None:
     assert await groups.submit("a", 2) == 20
 
 
+async def test_where_nothing_can_be_worked_on_everybody_who_waits_hears_so_at_once() -> None:
+    may_go = asyncio.Event()
+
+    async def work(_: str, items: Sequence[int]) -> list[int]:
+        await may_go.wait()
+        if 13 in items:
+            raise TooManyWaiting
+        return [10 * item for item in items]
+
+    groups = Groups(work)
+    first = asyncio.create_task(groups.submit("a", 13))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(groups.submit("a", n)) for n in (1, 2)]
+    await asyncio.sleep(0)
+    may_go.set()
+    found = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [type(own) for own in found] == [TooManyWaiting] * 3
+    assert await groups.submit("a", 3) == 30
+
+
 async def test_who_goes_away_takes_nobody_along() -> None:
     work = Work()
     groups = Groups(work)

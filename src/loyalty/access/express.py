@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 from pydantic import ValidationError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access import service as access
@@ -21,6 +22,7 @@ from loyalty.core.errors import Invalid
 from loyalty.core.express import Address, Parcel, Reply
 from loyalty.core.grouping import Groups
 from loyalty.core.idempotency import Call
+from loyalty.core.problems import Busy
 from loyalty.core.rows import hurried
 from loyalty.core.signing import Keyring
 from loyalty.programs.rules import Program
@@ -73,7 +75,7 @@ class Together(ABC, Generic[T, R]):
         """Write the reply."""
 
     async def __call__(self, parcel: Parcel) -> Reply | None:
-        """Do it and reply; None if it is to go the long way. Raises TooManyWaiting."""
+        """Do it and reply; None if it is to go the long way. Raises TooManyWaiting, Busy."""
         wanted = self._read(parcel)
         if wanted is None:
             return None
@@ -81,7 +83,7 @@ class Together(ABC, Generic[T, R]):
         return None if done is None else self.reply(done)
 
     async def submit(self, wanted: Wanted[T]) -> R | None:
-        """Do this with what else is wanted just now; None if it is to be done alone. Raises TooManyWaiting."""
+        """Do this with what else is wanted just now; None if it is to be done alone. Raises TooManyWaiting, Busy."""
         return await self._groups.submit(wanted.credential.program_id, wanted)
 
     def _read(self, parcel: Parcel) -> Wanted[T] | None:
@@ -100,7 +102,10 @@ class Together(ABC, Generic[T, R]):
         return Wanted(credential, Call(credential.program_id, self.operation, key, asked), what)
 
     async def _do_group(self, _: UUID, wanted: Sequence[Wanted[T]]) -> Sequence[R | None]:
-        """Do a group, or nothing of it: each goes the long way then, where what was wrong with it is told."""
+        """Do a group, or nothing of it: each goes the long way then, where what was wrong with it is told.
+
+        Raises Busy if there is no connection: each would only wait for one once more.
+        """
         real_now = clock.now()
         done: list[R | None] = [None] * len(wanted)
         try:
@@ -118,6 +123,8 @@ class Together(ABC, Generic[T, R]):
                 )
                 for place, own in zip(able, found, strict=True):
                     done[place] = own
+        except PoolTimeoutError as error:
+            raise Busy from error
         except Exception:  # noqa: BLE001 -- whatever it was, one by one they will tell
             _log.warning("%s: not done together", self.operation, exc_info=True)
             return [None] * len(wanted)

@@ -22,8 +22,8 @@ class TooManyWaiting(Unavailable):
 class Groups(Generic[K, T, R]):
     """Works on items of one key (a program) a group at a time, each group as large as what came during the last one.
 
-    `work` gets a key and its items and returns a result for each, in order. What it raises is raised to each of them.
-    Who waits holds no connection.
+    `work` gets a key and its items and returns a result for each, in order. What it raises is raised to each of them,
+    and Unavailable to all who wait. Who waits holds no connection.
     """
 
     def __init__(self, work: Callable[[K, Sequence[T]], Awaitable[Sequence[R]]]) -> None:
@@ -52,6 +52,12 @@ class Groups(Generic[K, T, R]):
                 group = [waiting.popleft() for _ in range(min(len(waiting), _MOST_TOGETHER))]
                 try:
                     results = await self._work(key, [item for item, _ in group])
+                except Unavailable as error:
+                    # Nothing can be worked on just now: who waits behind would hear the same, only later.
+                    for _, result in (*group, *waiting):
+                        _tell(result, error)
+                    waiting.clear()
+                    continue
                 except Exception as error:  # noqa: BLE001 -- told to everyone who waits, and to nobody else
                     for _, result in group:
                         _tell(result, error)
