@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +15,7 @@ from tests.shop import Json, Shop
 from loyalty.checkout import placing
 from loyalty.checkout.placing import Known, Placed, Wanted
 from loyalty.core import ids
+from loyalty.members import identifier_queries
 
 A_POINT_A_EURO: Json = {"points": 1, "step_minor": {"EUR": 100}}
 LIMITED: Json = {"limits": {"per_member": {"points": 90, "period": "month"}, "budget": 400}}
@@ -116,6 +117,22 @@ async def test_a_group_that_fails_is_placed_one_by_one(
     assert "not done together" in caplog.text
     assert await balances(shop, member) == {"points": 50}
     await shop.books_hold()
+
+
+async def test_a_group_that_the_database_refuses_leaves_nothing_of_a_person_in_the_log(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def not_seen_yet(*_: Any, **__: Any) -> dict[str, UUID]:
+        return {}
+
+    await shop.enrol(external_id="ann-of-green-gables")
+    monkeypatch.setattr(identifier_queries, "find_by_external_ids", not_seen_yet)
+    with caplog.at_level(logging.WARNING):
+        await shop.order(external_customer_id="ann-of-green-gables")
+    (said,) = [record for record in caplog.records if record.name == "loyalty.express"]
+    assert vars(said)["constraint"] == "uq_identifiers_live"
+    assert "create_order: not done together: UniqueViolationError" in caplog.text
+    assert "green-gables" not in caplog.text
 
 
 async def test_orders_of_one_member_together_earn_each_once_and_limits_hold(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +18,7 @@ from loyalty.access import service as access
 from loyalty.access.guards import fingerprints
 from loyalty.access.rules import Credential, Scope, read_credential
 from loyalty.core import clock, idempotency
-from loyalty.core.db import Sessions
+from loyalty.core.db import Sessions, constraint_of, sqlstate_of
 from loyalty.core.errors import Invalid
 from loyalty.core.express import Address, Parcel, Reply
 from loyalty.core.grouping import Groups
@@ -125,6 +126,11 @@ class Together(ABC, Generic[T, R]):
                     done[place] = own
         except PoolTimeoutError as error:
             raise Busy from error
+        except DBAPIError as error:
+            # Only what names no value: the driver's own message may show a whole row, and rows hold personal data.
+            facts = {"sqlstate": sqlstate_of(error), "constraint": constraint_of(error)}
+            _log.warning("%s: not done together: %s", self.operation, type(error.orig).__name__, extra=facts)
+            return [None] * len(wanted)
         except Exception:  # noqa: BLE001 -- whatever it was, one by one they will tell
             _log.warning("%s: not done together", self.operation, exc_info=True)
             return [None] * len(wanted)
