@@ -15,6 +15,7 @@ from tests.shop import Json, Shop, open_shop
 
 from loyalty.access.express import Together, Wanted
 from loyalty.app import create_app
+from loyalty.core import clock
 from loyalty.core.db import Sessions, transaction
 from loyalty.core.express import Express
 from loyalty.core.rows import fetch, hurried
@@ -172,6 +173,20 @@ async def test_who_waits_for_a_connection_waits_once(settings: Settings, monkeyp
             replies = await asyncio.gather(*(shop.send("GET", path) for _ in range(500)))
         assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, "busy")}
         assert 0 < len(groups) < 5
+
+
+async def test_a_key_that_ends_while_a_connection_is_waited_for_opens_nothing(settings: Settings) -> None:
+    few = create_app(settings.model_copy(update={"pool_size": 1}))
+    async with running(few), connect(few) as client:
+        shop = await open_shop(client, few)
+        path = f"/v1/members/{(await shop.enrol())['id']}/wallets"
+        async with transaction(shop.sessions) as session:
+            await fetch(session, "SELECT")
+            asked = asyncio.create_task(shop.send("GET", path))
+            await asyncio.sleep(0.1)
+            ended = "UPDATE api_keys SET expires_at = $2 WHERE program_id = $1"
+            await fetch(session, ended, shop.program.id, clock.now())
+        assert (await asked).status_code == 401
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -107,11 +107,11 @@ class Together(ABC, Generic[T, R]):
 
         Raises Busy if there is no connection: each would only wait for one once more.
         """
-        real_now = clock.now()
         done: list[R | None] = [None] * len(wanted)
         try:
             reads = self.address.method == "GET"
             async with hurried(self._sessions, lock_timeout_ms=_PATIENCE_MS, is_snapshot=reads) as session:
+                real_now = clock.now()  # only now: a key may end while a connection is waited for
                 credentials = {own.credential for own in wanted}
                 callers = await access.authenticate_keys(session, credentials=credentials, real_now=real_now)
                 callers = {key: caller for key, caller in callers.items() if self.scope in caller.scopes}
