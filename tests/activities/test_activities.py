@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from tests.shop import Json, Shop
 
+from loyalty.core.db import transaction
+from loyalty.earning import service as earning
+
 REVIEW = {"kind": "points_per_activity", "activity": "reviewed", "points": 20}
 
 
@@ -361,3 +364,12 @@ async def test_an_erasure_clears_what_an_activity_says_of_the_person(shop: Shop)
     await shop.post(f"/v1/members/{member['id']}/erasure", {"reason": "asked"}, expect=200)
     assert await shop.get(f"/v1/activities/{made['id']}") == {**made, "metadata": {}}
     await shop.books_hold()
+
+
+async def test_types_that_no_rule_counts_are_not_kept(shop: Shop) -> None:
+    member = await shop.enrol()
+    for number in range(5):
+        assert (await do(shop, member, f"type_{number}"))["points_earned"] == 0
+    async with transaction(shop.sessions) as session:
+        known = await earning.rule_set(session, program_id=shop.program.id)
+    assert all(activity is None for _, activity in known._found)

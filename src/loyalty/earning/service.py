@@ -35,11 +35,18 @@ class RuleSet:
         return sorted(begins | {own.active_until for own in self.versions if own.active_until is not None})
 
     @cached_property
+    def _counted(self) -> set[str | None]:
+        """What any version counts: orders, and types of activities."""
+        return {own.terms.activity for own in self.versions}
+
+    @cached_property
     def _found(self) -> dict[tuple[int, str | None], list[RuleVersion]]:
         return {}
 
     def at(self, instant: datetime, *, activity: str | None = None) -> list[RuleVersion]:
         """Return the rules in force at an instant: those for orders, or for an activity."""
+        if activity not in self._counted:
+            return []  # callers name types as they like, and not each is to be kept
         asked = (bisect_right(self._turns, instant), activity)
         found = self._found.get(asked)
         if found is None:
