@@ -151,6 +151,10 @@ TAMPERED = {
         "DELETE FROM lots WHERE OWN AND granted = 40",
         {("pending_is_sum_of_lots", 0, 40), ("entries_match_lots", 0, 1)},
     ),
+    "an end that the wallet does not know of": (
+        "UPDATE lots SET expires_at = '2026-02-01Z' WHERE OWN AND granted = 49",
+        {("dates_are_not_missed", 0, 1)},
+    ),
     "an allocation changed": (
         "UPDATE allocations SET points = points - 1 WHERE points = -10 AND lot_id IN (SELECT id FROM lots WHERE OWN)",
         {("lots_match_allocations", 0, 1), ("entries_match_lots", 0, 1)},
@@ -204,6 +208,7 @@ def test_every_check_is_seen_to_fail() -> None:
         "lots_match_holds",
         "lots_have_entries",
         "entries_match_lots",
+        "dates_are_not_missed",
     }
 
 
@@ -220,7 +225,8 @@ async def test_a_hold_with_its_reservation_is_no_difference(books: Books, sessio
                 created_at, created_at
             FROM held
         ), wallet AS (
-            UPDATE wallets SET available = available - 5, held = 5, version = 7
+            UPDATE wallets SET available = available - 5, held = 5, version = 7,
+                next_due_at = last_at + interval '1 hour'
             WHERE program_id = :program AND member_id = :member
         ), lot AS (
             UPDATE lots SET reserved = 5

@@ -102,6 +102,15 @@ WITH postings AS (
             (CASE WHEN e.to_account IN ('pending', 'available', 'held') THEN e.points ELSE 0 END)
             - (CASE WHEN e.from_account IN ('pending', 'available', 'held') THEN e.points ELSE 0 END)
     GROUP BY e.member_id, e.unit
+), unseen AS (
+    SELECT member_id, unit, count(*) AS off FROM (
+        SELECT member_id, unit, CASE WHEN activated_at IS NULL THEN activates_at ELSE expires_at END AS due_at
+        FROM lots WHERE program_id = :program_id AND remaining > reserved
+        UNION ALL
+        SELECT member_id, unit, expires_at FROM holds WHERE program_id = :program_id AND ended_at IS NULL
+    ) AS dated JOIN wallets USING (member_id, unit)
+    WHERE wallets.program_id = :program_id AND due_at < coalesce(next_due_at, 'infinity')
+    GROUP BY member_id, unit
 )
 SELECT w.member_id, w.unit, c.name, c.expected, c.found
 FROM wallets AS w
@@ -109,6 +118,7 @@ LEFT JOIN accounts AS a ON a.member_id = w.member_id AND a.unit = w.unit
 LEFT JOIN chain AS n ON n.member_id = w.member_id AND n.unit = w.unit
 LEFT JOIN lot_sums AS l ON l.member_id = w.member_id AND l.unit = w.unit
 LEFT JOIN effects AS s ON s.member_id = w.member_id AND s.unit = w.unit
+LEFT JOIN unseen AS u ON u.member_id = w.member_id AND u.unit = w.unit
 CROSS JOIN LATERAL (VALUES
     ('pending_is_sum_of_entries', coalesce(a.pending, 0)::bigint, w.pending),
     ('available_is_sum_of_entries', coalesce(a.available, 0)::bigint, w.available),
@@ -122,7 +132,8 @@ CROSS JOIN LATERAL (VALUES
     ('lots_match_allocations', 0::bigint, coalesce(l.lots_off, 0)::bigint),
     ('lots_match_holds', 0::bigint, coalesce(l.reservations_off, 0)::bigint),
     ('lots_have_entries', 0::bigint, coalesce(l.grants_off, 0)::bigint),
-    ('entries_match_lots', 0::bigint, coalesce(s.off, 0)::bigint)
+    ('entries_match_lots', 0::bigint, coalesce(s.off, 0)::bigint),
+    ('dates_are_not_missed', 0::bigint, coalesce(u.off, 0)::bigint)
 ) AS c (name, expected, found)
 WHERE w.program_id = :program_id AND c.expected <> c.found
 ORDER BY w.member_id, w.unit, c.name
