@@ -11,7 +11,14 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from asyncpg import Connection, InterfaceError, InternalClientError, PostgresConnectionError, PostgresError
+from asyncpg import (
+    Connection,
+    InFailedSQLTransactionError,
+    InterfaceError,
+    InternalClientError,
+    PostgresConnectionError,
+    PostgresError,
+)
 from sqlalchemy import event, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
@@ -95,10 +102,18 @@ async def hurried(
             await session.flush()
             if waiting := session.info.pop(_WAITING, None):
                 await _write(raw, waiting)
-            await raw.execute("COMMIT;")
-        except BaseException:
+            await _commit(raw)
+        except BaseException as error:
             await asyncio.shield(_undo(session, raw))
+            if isinstance(error, _FAILURES):
+                raise _failure(raw, error) from error
             raise
+
+
+async def _commit(raw: Connection) -> None:
+    """Commit; where a statement had failed before, PostgreSQL rolls back instead, and calls that no error."""
+    if await raw.execute("COMMIT;") != "COMMIT":
+        raise InFailedSQLTransactionError("a statement had failed, and nothing was kept")
 
 
 async def _undo(session: AsyncSession, raw: Connection) -> None:
