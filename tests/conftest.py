@@ -49,7 +49,7 @@ def database_url(server_url: str) -> Iterator[str]:
     url = f"{server_url.rpartition('/')[0]}/{name}"
     migrate.upgrade(url)
     yield url
-    asyncio.run(_drop(admin, name))
+    asyncio.run(drop_database(admin, name))
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +139,7 @@ async def _run(url: str, statement: str) -> None:
         await connection.close()
 
 
-async def _drop(url: str, name: str) -> None:
+async def drop_database(url: str, name: str) -> None:
     """Drop a database, also one that a vacuum of the server's own is just leaving."""
     for _ in range(10):
         try:

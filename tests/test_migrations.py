@@ -13,12 +13,17 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pydantic import SecretStr
 from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
+from tests.conftest import SECRET, connect, drop_database, running
+from tests.shop import open_shop
 
-from loyalty.core import migrate
+from loyalty.app import create_app
+from loyalty.core import ids, migrate
+from loyalty.core.settings import Settings
 from loyalty.schema import METADATA
 
 _REVISION = """
@@ -100,13 +105,13 @@ def _database(server_url: str) -> Iterator[str]:
     try:
         yield f"{server_url.rpartition('/')[0]}/{name}"
     finally:
-        asyncio.run(_fetch(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+        asyncio.run(drop_database(server_url.replace("+asyncpg", ""), name))
 
 
-async def _fetch(url: str, statement: str) -> list[tuple[Any, ...]]:
+async def _fetch(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
-        return [tuple(row) for row in await connection.fetch(statement)]
+        return [tuple(row) for row in await connection.fetch(statement, *values)]
     finally:
         await connection.close()
 
@@ -128,3 +133,30 @@ async def _schema(url: str) -> dict[str, list[dict[str, Any]]]:
         return {name: [dict(row) for row in await connection.fetch(query)] for name, query in queries.items()}
     finally:
         await connection.close()
+
+
+async def test_wallets_that_lost_sight_of_a_date_find_it_again(server_url: str) -> None:
+    """As they were left by orders that were placed together, one of them late."""
+    name = f"migrations_{uuid4().hex}"
+    await _fetch(server_url, f"CREATE DATABASE {name}")
+    url = f"{server_url.rpartition('/')[0]}/{name}"
+    await asyncio.to_thread(migrate.upgrade, url)
+    app = create_app(Settings(database_url=url, secret_key=SecretStr(SECRET)))
+    due = "SELECT member_id, next_due_at FROM wallets ORDER BY member_id"
+    async with running(app), connect(app) as client:
+        shop = await open_shop(client, app)
+        held, idle, plain = [await shop.enrol() for _ in range(3)]
+        for member in (held, idle, plain):
+            await shop.order(100, customer_id=member["customer_id"])
+        await shop.post("/v1/holds", {"member_id": held["id"], "points": 5})
+        (before, *_) = await _fetch(url, due)
+        assert before[1] is not None
+        await _fetch(url, "UPDATE lots SET idle_days = 30 WHERE member_id = $1", ids.parse("mem", idle["id"]))
+        await _fetch(url, "UPDATE wallets SET next_due_at = NULL")
+        await asyncio.to_thread(migrate.downgrade, url, revision="0018")
+        await asyncio.to_thread(migrate.upgrade, url)
+        (after, of_idle, of_plain) = await _fetch(url, due)
+        assert (after, of_plain[1]) == (before, None)
+        assert of_idle[1] is not None
+        await shop.books_hold()
+    await drop_database(server_url.replace("+asyncpg", ""), name)

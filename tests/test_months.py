@@ -12,7 +12,7 @@ import pytest
 from asyncpg import Connection
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import SECRET, connect, running
+from tests.conftest import SECRET, connect, drop_database, running
 from tests.shop import Shop, open_shop
 
 from loyalty import worker
@@ -37,7 +37,7 @@ async def database(server_url: str) -> AsyncIterator[str]:
     url = f"{server_url.rpartition('/')[0]}/{name}"
     await asyncio.to_thread(migrate.upgrade, url)
     yield url
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await drop_database(server_url.replace("+asyncpg", ""), name)
     await admin.close()
 
 
