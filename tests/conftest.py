@@ -144,6 +144,6 @@ async def drop_database(url: str, name: str) -> None:
     for _ in range(10):
         try:
             return await _run(url, f"DROP DATABASE {name} WITH (FORCE)")
-        except asyncpg.ObjectInUseError:
+        except (asyncpg.ObjectInUseError, asyncpg.InsufficientPrivilegeError):
             await asyncio.sleep(1)
     return await _run(url, f"DROP DATABASE {name} WITH (FORCE)")
