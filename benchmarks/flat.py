@@ -36,10 +36,21 @@ HOME = Path(".loyalty/flat")
 TEXT = Path(__file__).with_name("flat.txt")
 MEASURED = [own for own in OPERATIONS if own.name in {"order", "redemption", "spend with hold", "wallet"}]
 ALONE, SMALL, MIDDLE, LARGE, MANY, HOT, AGED = "alone", "small", "middle", "large", "many", "hot", "hot, long history"
-COMPARED = ((SMALL, ALONE), (MIDDLE, SMALL), (LARGE, SMALL), (MANY, SMALL), (HOT, LARGE), (AGED, HOT))
+ACTIVE = "active of the large"
+COMPARED = (
+    (SMALL, ALONE),
+    (MIDDLE, SMALL),
+    (LARGE, SMALL),
+    (ACTIVE, SMALL),
+    (MANY, SMALL),
+    (HOT, ACTIVE),
+    (AGED, HOT),
+)
 """Each is compared with the other, which differs from it in one thing."""
 _CLIENTS = 32
 _WARM_SECONDS, _WINDOW_SECONDS = 0.4, 1.6
+_WARM_TIMES = 3_000
+"""So many orders before the first round: most of the members that are few have been looked at then."""
 _COUNTED, _EXPLAINED = 300, 10
 _FLUSH_SECONDS = 1.2
 """A session of the database tells what it has read at most once a second."""
@@ -132,7 +143,8 @@ async def _measure(server: Server, there: Town, seen: Seen, *, rounds: int) -> N
         running = {group.name: (group, own) for group, own in _groups(there, inner, outer)}
         for group, _ in running.values():
             for operation in MEASURED:
-                await do(group.shops[0], group.script(operation), times=100, clients=10, port=group.port)
+                times = _WARM_TIMES if operation.name == "order" else 100
+                await do(group.shops[0], group.script(operation), times=times, clients=10, port=group.port)
         for _ in range(rounds):
             for operation in MEASURED:
                 for group, own in running.values():
@@ -153,6 +165,9 @@ def _groups(there: Town, inner: Running, outer: Running) -> Iterator[tuple[Group
     yield Group(ALONE, outer.port, [there.alone.shop(outer.port)]), outer
     for name, own in ((SMALL, there.small), (MIDDLE, there.middle), (LARGE, there.large)):
         yield Group(name, inner.port, [own.shop(inner.port)]), inner
+    some = random.sample(range(len(large.members)), len(there.small.shop(inner.port).members))
+    members, customers = [large.members[one] for one in some], [large.customers[one] for one in some]
+    yield Group(ACTIVE, inner.port, [Shop(inner.port, large.key, members, customers, rewards=large.rewards)]), inner
     yield Group(MANY, inner.port, [own.shop(inner.port) for own in there.many]), inner
     yield Group(HOT, inner.port, [hot]), inner
     yield Group(AGED, inner.port, [there.aged.shop(inner.port)]), inner
