@@ -45,7 +45,11 @@ async def list_orders_by_id(
 
 
 async def lock_order(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.Order:
-    return await _get(session, _order(program_id, order_id).with_for_update(key_share=True))
+    ending = "WHERE program_id = $1 AND id = $2 FOR NO KEY UPDATE"
+    found = await fetch_rows(session, models.Order, ending, program_id, order_id)
+    if not found:
+        raise OrderNotFound
+    return found[0]
 
 
 async def list_recorded(
@@ -157,19 +161,6 @@ def _lines(order: NewOrder, program_id: UUID) -> list[dict[str, Any]]:
         {"program_id": program_id, "order_id": order.id, "line": number, "amendment_id": None, **vars(line)}
         for number, line in enumerate(order.lines, start=1)
     ]
-
-
-def _order(program_id: UUID, order_id: UUID) -> Any:
-    return select(models.Order).where(models.Order.program_id == program_id, models.Order.id == order_id)
-
-
-async def _get(session: AsyncSession, query: Any) -> models.Order:
-    order: models.Order | None = (
-        await session.execute(query, execution_options={"populate_existing": True})
-    ).scalar_one_or_none()
-    if order is None:
-        raise OrderNotFound
-    return order
 
 
 async def set_cancelled(session: AsyncSession, *, program_id: UUID, order_id: UUID, at: datetime) -> None:
