@@ -40,8 +40,8 @@ async def run(sessions: Sessions, *, stop: asyncio.Event, heartbeat: Path | None
                 await make_months(sessions)
                 months_at = clock.now() + _MONTHS_EVERY
             if statistics_at <= clock.now():
-                await statistics.refresh(sessions)
                 statistics_at = clock.now() + _STATISTICS_EVERY
+                await statistics.refresh(sessions)
             moved = await relay_all(sessions) + await run_due_jobs(sessions)
             if heartbeat is not None:
                 await asyncio.to_thread(heartbeat.touch)

@@ -628,12 +628,32 @@ async def test_a_merge_onwards_beside_an_order_in_the_name_of_one_merged_before_
     await shop.books_hold()
 
 
-async def _in_line_for(shop: Shop, member: Json, *calls: Coroutine[Any, Any, httpx.Response]) -> list[httpx.Response]:
+async def test_a_friend_who_joins_while_their_advocate_is_merged_is_brought_by_the_heir(shop: Shop) -> None:
+    heir, advocate = await shop.enrol(), await shop.enrol()
+    friend = {"external_id": "friend", "referral_code": advocate["referral_code"]}
+    replies = await _in_line_for(
+        shop,
+        advocate,
+        shop.send("POST", "/v1/member-merges", _merge(advocate, heir).body),
+        shop.send("POST", "/v1/members", friend),
+        table="members",
+    )
+    assert outcomes(replies) == {(201, ""): 2}
+    joined = replies[1].json()
+    assert joined["attribution"]["advocate_id"] == heir["id"]
+    await shop.order(100, customer_id=joined["customer_id"])
+    assert (await shop.wallet(heir["id"]))["balance"] == 50
+    await shop.books_hold()
+
+
+async def _in_line_for(
+    shop: Shop, member: Json, *calls: Coroutine[Any, Any, httpx.Response], table: str = "customers"
+) -> list[httpx.Response]:
     """Let calls queue for a customer's row in this very order, then let go of it."""
     own = {"program_id": shop.program.id, "id": ids.parse("cus", member["customer_id"])}
     tasks = []
     async with transaction(shop.sessions) as session:
-        query = "SELECT 1 FROM customers WHERE program_id = :program_id AND id = :id FOR UPDATE"
+        query = f"SELECT 1 FROM {table} WHERE program_id = :program_id AND id = :id FOR UPDATE"  # noqa: S608 -- ours
         assert (await session.execute(text(query), own)).scalar_one() == 1
         for call in calls:
             tasks.append(asyncio.create_task(call))

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 from pathlib import Path
+from typing import Final
 
 import click
 import uvicorn
@@ -17,6 +18,12 @@ from loyalty.core.reference import openapi_json
 from loyalty.core.settings import Settings
 from loyalty.demo import command as demonstration
 from loyalty.schema import METADATA
+
+_KEPT_OPEN_SECONDS: Final = 75
+"""Longer than callers and load balancers leave a connection idle: who closes it first must not be this server.
+
+Else a request that is on its way just then is lost, and its caller cannot know whether it was heard.
+"""
 
 
 @click.command("migrate")
@@ -54,7 +61,14 @@ def serve(host: str, port: int) -> None:
     with local.settings() as settings:
         application = create_app(settings)
         _settle_in()
-        uvicorn.run(application, host=host, port=port, log_level="warning", server_header=False)
+        uvicorn.run(
+            application,
+            host=host,
+            port=port,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=_KEPT_OPEN_SECONDS,
+        )
 
 
 def _settle_in() -> None:

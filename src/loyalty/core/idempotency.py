@@ -100,7 +100,9 @@ async def claim(session: AsyncSession, *, call: Call, resource_id: UUID, now: da
         raise
     if taken:
         return Claim(call, resource_id, status, replayed=False)
-    first = (await _find(session, [call]))[call.operation, call.key]
+    first = (await _find(session, [call])).get((call.operation, call.key))
+    if first is None:  # forgotten in this very instant: the next attempt is the first one
+        raise RequestInProgress
     if first.fingerprint not in call.fingerprints:
         raise IdempotencyKeyReused
     return Claim(call, first.resource_id, first.status, replayed=True)

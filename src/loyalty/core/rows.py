@@ -104,7 +104,7 @@ async def hurried(
                 await _write(raw, waiting)
             await _commit(raw)
         except BaseException as error:
-            await asyncio.shield(_undo(session, raw))
+            await _undo_whatever_comes(session, raw)
             if isinstance(error, _FAILURES):
                 raise _failure(raw, error) from error
             raise
@@ -114,6 +114,15 @@ async def _commit(raw: Connection) -> None:
     """Commit; where a statement had failed before, PostgreSQL rolls back instead, and calls that no error."""
     if await raw.execute("COMMIT;") != "COMMIT":
         raise InFailedSQLTransactionError("a statement had failed, and nothing was kept")
+
+
+async def _undo_whatever_comes(session: AsyncSession, raw: Connection) -> None:
+    """Undo a unit of work; who is cancelled meanwhile leaves a connection that nobody gets again."""
+    try:
+        await asyncio.shield(_undo(session, raw))
+    except asyncio.CancelledError:
+        raw.terminate()
+        raise
 
 
 async def _undo(session: AsyncSession, raw: Connection) -> None:

@@ -21,7 +21,7 @@ from loyalty.earning import limiting
 from loyalty.earning import service as earning
 from loyalty.enrolment.service import View, enrolled, listed
 from loyalty.members import service as members
-from loyalty.members.rules import IdentifierKind
+from loyalty.members.rules import IdentifierKind, Standing, Status
 from loyalty.members.service import Newcomer
 from loyalty.outbox import service as outbox
 from loyalty.points import service as points
@@ -64,10 +64,13 @@ async def _make(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: 
     codes = {wish.code for wish in wishes.values() if wish.code is not None}
     owners = await referrals.owners(session, program_id=program.id, codes=codes)
     strangers = await _strangers(session, wishes, program_id=program.id)
-    joining = {id_: own for id_, own in strangers.items() if own.code is None or own.code in owners}
+    # Held in the order of members, before anything is written: no merge takes an advocate away meanwhile.
+    standings = await members.hold_standings(session, program_id=program.id, member_ids=set(owners.values()))
+    advocates = {code: standings[owner] for code, owner in owners.items() if standings[owner].status is Status.ACTIVE}
+    joining = {id_: own for id_, own in strangers.items() if own.code is None or own.code in advocates}
     if not joining:
         return set()
-    bindings = await _bindings(session, joining, owners=owners, program_id=program.id, now=now)
+    bindings = await _bindings(session, joining, advocates=advocates, program_id=program.id, now=now)
     newcomers = {id_: own.newcomer for id_, own in joining.items()}
     await members.enrol_new(session, program_id=program.id, joining=newcomers, now=now)
     await referrals.give_codes(session, program_id=program.id, joined=[(member_id, now) for member_id in joining])
@@ -94,30 +97,30 @@ async def _bindings(
     session: AsyncSession,
     joining: Mapping[UUID, Wish],
     *,
-    owners: Mapping[str, UUID],
+    advocates: Mapping[str, Standing],
     program_id: UUID,
     now: datetime,
 ) -> list[Binding]:
     """Decide who brought whom; nobody of these has bought anything yet."""
-    came = {id_: wish for id_, wish in joining.items() if wish.code is not None}
-    if not came:
+    claims = {
+        id_: referral_rules.with_advocate(
+            AdvocateClaim(Method.CODE, wish.code, channel=wish.channel), advocates[wish.code]
+        )
+        for id_, wish in joining.items()
+        if wish.code is not None
+    }
+    if not claims:
         return []
     campaign = await referrals.find_campaign(session, program_id=program_id)
-    advocates = {owners[str(wish.code)] for wish in came.values()}
-    standings = await members.standings(session, program_id=program_id, member_ids=advocates)
     return [
         Binding.decide(
-            [
-                referral_rules.with_advocate(
-                    AdvocateClaim(Method.CODE, wish.code, channel=wish.channel), standings[owners[str(wish.code)]]
-                )
-            ],
+            [claim],
             campaign=campaign,
             referee_id=id_,
             has_bought=False,
             now=now,
         )
-        for id_, wish in came.items()
+        for id_, claim in claims.items()
     ]
 
 

@@ -65,10 +65,23 @@ async def list_standings(
         program_id,
         list(member_ids),
     )
-    return {
-        id_: Standing(id_, enrolled_at, Status(status), Suspends(suspends) if suspends else None)
-        for id_, enrolled_at, status, suspends in found
-    }
+    return {row[0]: _standing(row) for row in found}
+
+
+async def hold_standings(
+    session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
+) -> dict[UUID, Standing]:
+    """Return where members stand, in order of id, and keep them standing so until the transaction ends."""
+    found = await fetch(
+        session,
+        """
+        SELECT id, enrolled_at, status, suspends FROM members
+        WHERE program_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR SHARE
+        """,
+        program_id,
+        list(member_ids),
+    )
+    return {row[0]: _standing(row) for row in found}
 
 
 async def get_member(session: AsyncSession, *, program_id: UUID, member_id: UUID) -> models.Member:
@@ -182,6 +195,10 @@ async def change_status(
             occurred_at=now,
         )
     )
+
+
+def _standing(row: Any) -> Standing:
+    return Standing(row[0], row[1], Status(row[2]), Suspends(row[3]) if row[3] else None)
 
 
 def _member(program_id: UUID, member_id: UUID) -> Select[models.Member]:

@@ -184,6 +184,13 @@ async def standings(session: AsyncSession, *, program_id: UUID, member_ids: Coll
     return await queries.list_standings(session, program_id=program_id, member_ids=member_ids)
 
 
+async def hold_standings(
+    session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
+) -> dict[UUID, Standing]:
+    """Return where these members stand, and let nobody merge, close or suspend them until the transaction ends."""
+    return await queries.hold_standings(session, program_id=program_id, member_ids=member_ids)
+
+
 async def is_customer(session: AsyncSession, *, program_id: UUID, customer_id: UUID) -> bool:
     return bool(await customers_there(session, program_id=program_id, customer_ids=[customer_id]))
 

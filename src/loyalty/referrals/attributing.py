@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core import ids
 from loyalty.core.signing import Keyring
 from loyalty.members import service as members
+from loyalty.members.rules import Standing, Status
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.referrals import code_queries, models, queries, rules
@@ -177,5 +178,13 @@ async def _with_advocate(session: AsyncSession, claim: Claim, *, program_id: UUI
     owner = (await code_queries.find_code_owners(session, program_id=program_id, codes=[claim.code])).get(claim.code)
     if owner is None:
         return claim
-    standing = await members.standing(session, program_id=program_id, member_id=owner)
+    standing = await _hold(session, owner, program_id=program_id)
+    if standing.status is Status.CLOSED:
+        # Merged while they were waited for, perhaps: the code is the other one's then.
+        now_of = await code_queries.find_code_owners(session, program_id=program_id, codes=[claim.code])
+        standing = await _hold(session, now_of.get(claim.code, owner), program_id=program_id)
     return rules.with_advocate(claim, standing)
+
+
+async def _hold(session: AsyncSession, member_id: UUID, *, program_id: UUID) -> Standing:
+    return (await members.hold_standings(session, program_id=program_id, member_ids=[member_id]))[member_id]
