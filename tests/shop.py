@@ -22,16 +22,17 @@ OPENS_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Json = dict[str, Any]
 
 _TENANT_TABLES = (
-    "activities", "activity_awards", "adjustments", "allocations", "api_keys", "birthday_progress", "coupon_codes",
+    "activities", "activity_awards", "adjustments", "allocations", "api_keys", "birthday_progress", "cohort_openings",
+    "coupon_codes",
     "coupon_discounts", "coupons", "customers", "earning_budgets", "earning_rule_versions", "earning_rules",
     "earning_usage", "entries", "event_floors", "events", "hold_reservations", "holds", "idempotency_keys",
-    "identifiers", "lots",
-    "member_merges", "member_passwords", "member_status_changes", "members", "order_award_additions",
+    "identifiers", "lapse_openings", "ledger_openings", "lots",
+    "member_merges", "member_passwords", "member_status_changes", "members", "month_openings", "order_award_additions",
     "order_award_reversals", "order_awards", "order_counts", "order_lines", "order_return_lines", "order_returns",
     "order_tenders", "orders", "profiles", "program_settings", "quotes", "redemption_cancellations", "redemptions",
     "referral_campaigns", "referral_clicks", "referral_codes", "referral_rewards", "referral_touches", "referrals",
     "reward_grants", "rewards", "simulation_members", "simulation_months", "simulation_points", "simulation_rules",
-    "simulation_usage", "simulations", "tender_refunds", "transfers", "wallets",
+    "simulation_usage", "simulations", "tender_refunds", "transfers", "wallet_openings", "wallets",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -31,6 +32,12 @@ AGO = timedelta(days=70)
 @pytest.fixture
 async def database(server_url: str) -> AsyncIterator[str]:
     """A database of its own: others share the tables that are divided here."""
+    async with database_of(server_url) as url:
+        yield url
+
+
+@asynccontextmanager
+async def database_of(server_url: str) -> AsyncIterator[str]:
     admin = await asyncpg.connect(server_url.replace("+asyncpg", ""))
     name = f"months_{uuid4().hex}"
     await admin.execute(f"CREATE DATABASE {name}")
@@ -43,6 +50,12 @@ async def database(server_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def own_shop(database: str) -> AsyncIterator[Shop]:
+    async with shop_in(database) as shop:
+        yield shop
+
+
+@asynccontextmanager
+async def shop_in(database: str) -> AsyncIterator[Shop]:
     app = create_app(Settings(database_url=database, secret_key=SecretStr(SECRET)))
     async with running(app), connect(app) as client:
         yield await open_shop(client, app)
@@ -107,7 +120,7 @@ async def test_a_running_house_is_divided_and_goes_on(own_shop: Shop, database: 
         tomorrow = clock.now() + timedelta(days=2)
         assert await books.seal_next(session, program=own_shop.program, now=tomorrow, real_now=tomorrow)
         assert (await books.prove(session, program_id=own_shop.program.id)).broken == []
-    assert await typed(database, "detach", "entries", "--before", "2020-01", expect=1)
+    assert await typed(database, "detach", "entries", "--before", "2020-01") == []
     assert await typed(database, "detach", "events", "--before", "2100-01") == []
 
 

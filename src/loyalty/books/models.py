@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, LargeBinary
@@ -25,3 +25,27 @@ class LedgerSeal(Row):
     entries: Mapped[int]
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     sealed_at: Mapped[datetime]
+
+
+class MonthOpening(Row):
+    """What entries that the opening stands for moved into and out of wallets, by local month and counter-account."""
+
+    __tablename__ = "month_openings"
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit: Mapped[str] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
+    points: Mapped[int]
+
+
+class CohortOpening(Row):
+    """What they put into and took out of lots, by the local month in which these were earned and counter-account."""
+
+    __tablename__ = "cohort_openings"
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit: Mapped[str] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
+    points: Mapped[int]

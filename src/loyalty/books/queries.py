@@ -1,6 +1,6 @@
 from collections.abc import AsyncIterator
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import func, literal, select, text
@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.books import models
 from loyalty.core import ids
 from loyalty.points import models as points
+from loyalty.points.opening_queries import FLOOR
 
-_WALLET = "('pending', 'available', 'held', 'debt')"
+_WALLET: Final = "('pending', 'available', 'held', 'debt')"
 
 
 async def find_last_seal(session: AsyncSession, *, program_id: UUID) -> models.LedgerSeal | None:
@@ -35,6 +36,10 @@ async def insert_seal(session: AsyncSession, seal: models.LedgerSeal) -> None:
     """Add a seal; one that another worker has made meanwhile makes this raise."""
     session.add(seal)
     await session.flush()
+
+
+async def find_seal(session: AsyncSession, *, program_id: UUID, until: datetime) -> models.LedgerSeal | None:
+    return await session.get(models.LedgerSeal, (program_id, until))
 
 
 async def find_first_entry(session: AsyncSession, *, program_id: UUID) -> UUID | None:
@@ -74,49 +79,86 @@ async def stream_entries(
 
 async def sum_by_month(session: AsyncSession, *, program_id: UUID, unit: str, zone: str) -> list[tuple[date, str, int]]:
     """Return what moved into (above zero) and out of wallets: by local month of recording and counter-account."""
-    found = await session.execute(
-        text(
-            f"""
-            SELECT date_trunc('month', recorded_at AT TIME ZONE :zone)::date AS month,
-                CASE WHEN to_account IN {_WALLET} THEN from_account ELSE to_account END AS account,
-                sum(CASE WHEN to_account IN {_WALLET} THEN points ELSE -points END)::bigint
-            FROM entries
-            WHERE program_id = :program_id AND unit = :unit
-                AND (to_account IN {_WALLET}) <> (from_account IN {_WALLET})
-            GROUP BY 1, 2 ORDER BY 1, 2
-            """  # noqa: S608 -- a constant of ours
-        ),
-        {"program_id": program_id, "unit": unit, "zone": zone},
-    )
-    return [(row[0], row[1], row[2]) for row in found]
+    return await _sum(session, _BY_MONTH, "month_openings", program_id=program_id, unit=unit, zone=zone)
 
 
 async def sum_by_cohort(
     session: AsyncSession, *, program_id: UUID, unit: str, zone: str
 ) -> list[tuple[date, str, int]]:
     """Return what was put into and taken out of lots: by local month of earning and counter-account."""
+    return await _sum(session, _BY_COHORT, "cohort_openings", program_id=program_id, unit=unit, zone=zone)
+
+
+async def _sum(
+    session: AsyncSession, moved: str, opened: str, *, program_id: UUID, unit: str, zone: str
+) -> list[tuple[date, str, int]]:
     found = await session.execute(
         text(
             f"""
-            WITH touched AS (
-                SELECT lot.earned_at, lot.entry_id, lot.granted AS points FROM lots AS lot
-                WHERE lot.program_id = :program_id AND lot.unit = :unit
+            SELECT month, account, sum(points)::bigint FROM (
+                SELECT unit, month, account, points FROM ({moved}) AS moved
                 UNION ALL
-                SELECT lot.earned_at, allocation.entry_id, allocation.points FROM allocations AS allocation
-                JOIN lots AS lot ON lot.program_id = :program_id AND lot.id = allocation.lot_id
-                WHERE allocation.program_id = :program_id AND lot.unit = :unit
-            )
-            SELECT date_trunc('month', t.earned_at AT TIME ZONE :zone)::date AS month,
-                CASE WHEN e.to_account = 'debt' THEN 'debt' WHEN e.to_account IN {_WALLET} THEN e.from_account
-                    ELSE e.to_account END AS account,
-                sum(t.points)::bigint
-            FROM touched AS t JOIN entries AS e ON e.program_id = :program_id AND e.id = t.entry_id
-            GROUP BY 1, 2 ORDER BY 1, 2
-            """  # noqa: S608 -- a constant of ours
+                SELECT unit, month, account, points FROM {opened} WHERE program_id = :program_id
+            ) AS part WHERE unit = :unit GROUP BY 1, 2 ORDER BY 1, 2
+            """  # noqa: S608 -- constants of ours
         ),
-        {"program_id": program_id, "unit": unit, "zone": zone},
+        {"program_id": program_id, "unit": unit, "zone": zone, "until": _LAST},
     )
     return [(row[0], row[1], row[2]) for row in found]
+
+
+async def fold_months(session: AsyncSession, *, program_id: UUID, zone: str, until: datetime) -> None:
+    """Let openings of months and cohorts stand for the entries written since the opening and before an instant."""
+    for moved, opened in ((_BY_MONTH, "month_openings"), (_BY_COHORT, "cohort_openings")):
+        await session.execute(
+            text(
+                f"""
+                INSERT INTO {opened} AS opened (program_id, unit, month, account, points)
+                SELECT :program_id, unit, month, account, points FROM ({moved}) AS moved
+                ON CONFLICT (program_id, unit, month, account) DO UPDATE SET points = opened.points + excluded.points
+                """  # noqa: S608 -- constants of ours
+            ),
+            {"program_id": program_id, "zone": zone, "until": ids.floor(until)},
+        )
+
+
+async def stream_month_openings(session: AsyncSession, *, program_id: UUID) -> AsyncIterator[tuple[Any, ...]]:
+    """Yield all rows of a program's opened months and cohorts, in order of their keys."""
+    for opened in ("month_openings", "cohort_openings"):
+        query = f"""
+            SELECT '{opened}', unit, month, account, points FROM {opened} WHERE program_id = :program_id
+            ORDER BY unit, month, account
+        """  # noqa: S608 -- constants of ours
+        async for row in await session.stream(text(query), {"program_id": program_id}):
+            yield tuple(row)
+
+
+_LAST: Final = UUID(int=(1 << 128) - 1)
+_BY_MONTH: Final = f"""
+SELECT unit, date_trunc('month', recorded_at AT TIME ZONE :zone)::date AS month,
+    CASE WHEN to_account IN {_WALLET} THEN from_account ELSE to_account END AS account,
+    sum(CASE WHEN to_account IN {_WALLET} THEN points ELSE -points END) AS points
+FROM entries
+WHERE program_id = :program_id AND id >= {FLOOR} AND id < :until
+    AND (to_account IN {_WALLET}) <> (from_account IN {_WALLET})
+GROUP BY 1, 2, 3
+"""  # noqa: S608 -- constants of ours
+_BY_COHORT: Final = f"""
+SELECT t.unit, date_trunc('month', t.earned_at AT TIME ZONE :zone)::date AS month,
+    CASE WHEN e.to_account = 'debt' THEN 'debt' WHEN e.to_account IN {_WALLET} THEN e.from_account
+        ELSE e.to_account END AS account,
+    sum(t.points) AS points
+FROM (
+    SELECT unit, earned_at, entry_id, granted AS points FROM lots WHERE program_id = :program_id
+    UNION ALL
+    SELECT lot.unit, lot.earned_at, allocation.entry_id, allocation.points FROM allocations AS allocation
+    JOIN lots AS lot ON lot.program_id = :program_id AND lot.id = allocation.lot_id
+    WHERE allocation.program_id = :program_id
+) AS t
+JOIN entries AS e ON e.program_id = :program_id AND e.id = t.entry_id
+WHERE e.id >= {FLOOR} AND e.id < :until
+GROUP BY 1, 2, 3
+"""  # noqa: S608 -- constants of ours
 
 
 async def sum_wallets(session: AsyncSession, *, program_id: UUID, unit: str) -> tuple[int, int]:

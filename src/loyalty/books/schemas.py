@@ -104,11 +104,16 @@ class BrokenSealOut(msgspec.Struct):
 
 
 class SealProofOut(msgspec.Struct):
-    """`holds` is true when every sealed day is as it was; `head` is the newest digest, for keeping elsewhere."""
+    """`holds` is true when every sealed day is as it was; `head` is the newest digest, for keeping elsewhere.
+
+    For entries written before `opened_until` opening balances stand, and hold if they are as they were made. It is null
+    where all entries are there.
+    """
 
     holds: bool
     seals: int
     head: str | None
+    opened_until: str | None
     broken: list[BrokenSealOut]
 
 
@@ -143,9 +148,10 @@ def seal_page(page: Page[LedgerSeal]) -> SealPage:
 
 def proof_out(proof: Proof) -> SealProofOut:
     return SealProofOut(
-        holds=not proof.broken,
+        holds=proof.holds,
         seals=proof.seals,
         head=proof.head.hex() if proof.head else None,
+        opened_until=rfc3339(proof.opened_until) if proof.opened_until else None,
         broken=[BrokenSealOut(rfc3339(own.until), own.entries_sealed, own.entries_found) for own in proof.broken],
     )
 

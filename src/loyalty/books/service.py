@@ -1,3 +1,4 @@
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,6 +13,7 @@ from loyalty.core.clock import parse_rfc3339, rfc3339
 from loyalty.core.paging import CursorInvalid, Page, decode_cursor, page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
+from loyalty.points import openings
 from loyalty.programs.rules import Program
 
 _PAGE: Final = 500
@@ -29,11 +31,20 @@ class Broken:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a check of all sealed days found; `head` is the newest digest, for keeping elsewhere."""
+    """What a check of all sealed days found; `head` is the newest digest, for keeping elsewhere.
+
+    Before `opened_until` opening balances stand for entries, and `opening_holds` tells whether they are as they were.
+    """
 
     seals: int
     head: bytes | None
     broken: list[Broken]
+    opened_until: datetime | None
+    opening_holds: bool
+
+    @property
+    def holds(self) -> bool:
+        return self.opening_holds and not self.broken
 
 
 @dataclass(frozen=True)
@@ -72,18 +83,37 @@ async def seal_next(session: AsyncSession, *, program: Program, now: datetime, r
     return True
 
 
-async def prove(session: AsyncSession, *, program_id: UUID) -> Proof:
-    """Digest every sealed day again, and name those that differ: a row was changed, removed or slipped in."""
+async def prove(session: AsyncSession, *, program_id: UUID, until: datetime | None = None) -> Proof:
+    """Digest every sealed day again, and name those that differ: a row was changed, removed or slipped in.
+
+    Of days that openings stand for, these are digested instead. Days after `until` are left out, if it is given.
+    """
+    opening = await openings.find(session, program_id=program_id)
+    opening_holds = opening is None
     count, before, broken = 0, _FIRST, []
     after: datetime | None = None
-    while seals := await queries.list_seals(session, program_id=program_id, after=after, limit=_PAGE):
-        for seal in seals:
-            digest = await _digest(session, program_id=program_id, before=before, period=Period(seal.since, seal.until))
-            gap = after is not None and seal.since != after
-            if gap or digest.value() != seal.digest:
-                broken.append(Broken(seal.until, seal.entries, digest.entries))
-            before, after, count = seal.digest, seal.until, count + 1
-    return Proof(count, before if count else None, broken)
+    async for seal in _chain(session, program_id=program_id, until=until):
+        entries, holds = seal.entries, after is None or seal.since == after
+        if opening is None or seal.until > opening.until:
+            period = Period(seal.since, seal.until)
+            digest = await _digest(session, program_id=program_id, before=before, period=period)
+            entries, holds = digest.entries, holds and digest.value() == seal.digest
+        elif seal.until == opening.until:
+            opening_holds = await digest_openings(session, program_id=program_id, seal=seal) == opening.digest
+        if not holds:
+            broken.append(Broken(seal.until, seal.entries, entries))
+        before, after, count = seal.digest, seal.until, count + 1
+    return Proof(count, before if count else None, broken, opening.until if opening else None, opening_holds)
+
+
+async def digest_openings(session: AsyncSession, *, program_id: UUID, seal: models.LedgerSeal) -> bytes:
+    """Digest all that stands for a program's entries, begun from the seal of the last day it stands for."""
+    digest = Digest(seal.digest, since=seal.since, until=seal.until)
+    async for row in openings.rows(session, program_id=program_id):
+        digest.add(row)
+    async for row in queries.stream_month_openings(session, program_id=program_id):
+        digest.add(row)
+    return digest.value()
 
 
 async def seals(session: AsyncSession, *, program_id: UUID, cursor: str | None, limit: int) -> Page[models.LedgerSeal]:
@@ -110,6 +140,19 @@ async def cohorts(session: AsyncSession, *, program: Program, unit: str) -> tupl
 async def _books(session: AsyncSession, *, program_id: UUID, unit: str) -> Books:
     held, debt = await queries.sum_wallets(session, program_id=program_id, unit=unit)
     return Books(unit, held, debt, await queries.sum_lots(session, program_id=program_id, unit=unit))
+
+
+async def _chain(
+    session: AsyncSession, *, program_id: UUID, until: datetime | None
+) -> AsyncIterator[models.LedgerSeal]:
+    """Yield a program's seals, oldest first, of the days before an instant if one is given."""
+    after: datetime | None = None
+    while found := await queries.list_seals(session, program_id=program_id, after=after, limit=_PAGE):
+        for seal in found:
+            if until is not None and seal.until > until:
+                return
+            yield seal
+        after = found[-1].until
 
 
 async def _digest(session: AsyncSession, *, program_id: UUID, before: bytes, period: Period) -> Digest:

@@ -33,8 +33,12 @@ def verify_ledger(slug: str) -> None:
     for row in found.differences:
         member = ids.public("mem", row.member_id)
         click.echo(f"{member} {row.unit}: {row.check}: expected {row.expected}, found {row.found}")
-    if found.differences or proof.broken:
+    if not proof.opening_holds:
+        click.echo("The opening balances are not as they were made.")
+    if found.differences or not proof.holds:
         sys.exit(1)
     click.echo(f"All {found.wallets} wallets hold ({found.entries} entries).")
+    if proof.opened_until is not None:
+        click.echo(f"Opening balances hold; they stand for what was written before {rfc3339(proof.opened_until)}.")
     if proof.head is not None:
         click.echo(f"All {proof.seals} seals hold; the newest is {proof.head.hex()}.")

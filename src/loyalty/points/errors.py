@@ -40,3 +40,10 @@ class LotNotFound(NotFound):
 
 class MemberHasLiveHolds(Conflict):
     """Points of this member are held; capture or release the holds first."""
+
+
+@dataclass(eq=False, kw_only=True)
+class EntriesStraddle(Conflict):
+    """A wallet's entries were not numbered in the order of their ids there; take off up to another month."""
+
+    wallets: int

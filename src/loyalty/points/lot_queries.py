@@ -6,14 +6,14 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from loyalty.core.rows import fetch, insert_rows
 from loyalty.points import models
+from loyalty.points.opening_queries import FLOOR
 from loyalty.points.postings import Lapse
-from loyalty.points.rules import EntryKind, Lot, Source, SourceKind, Take, Wallet, WalletKey
+from loyalty.points.rules import Lot, Source, SourceKind, Take, Wallet, WalletKey
 from loyalty.programs.policies import Period
 
 
@@ -234,30 +234,24 @@ def _lot(row: Any) -> Lot:
 
 async def list_lapses(session: AsyncSession, *, program_id: UUID, lot_ids: Collection[UUID]) -> list[Lapse]:
     """Return what has expired of lots and was not given back since, oldest first."""
-    allocation, expired, back = models.Allocation, models.Entry, aliased(models.Entry)
-    returned = (
-        select(func.coalesce(func.sum(back.points), 0))
-        .where(
-            back.program_id == program_id,
-            back.member_id == expired.member_id,
-            back.unit == expired.unit,
-            back.corrects_id == expired.id,
-            back.kind == str(EntryKind.REINSTATE),
-        )
-        .scalar_subquery()
-    )
-    found = await session.execute(
-        select(expired.id, allocation.lot_id, expired.points - returned)
-        .join(allocation, (allocation.program_id == expired.program_id) & (allocation.entry_id == expired.id))
-        .where(
-            expired.program_id == program_id,
-            expired.kind == str(EntryKind.EXPIRE),
-            allocation.program_id == program_id,
-            allocation.lot_id.in_(list(lot_ids)),
-        )
-        .order_by(expired.id)
-    )
-    return [lapse for lapse in (Lapse(row[0], row[1], int(row[2])) for row in found) if lapse.points > 0]
+    found = await session.execute(text(_LAPSES), {"program_id": program_id, "lot_ids": list(lot_ids)})
+    return [Lapse(row[0], row[1], int(row[2])) for row in found]
+
+
+_LAPSES: Final = f"""
+SELECT entry_id, lot_id, points - back FROM (
+    SELECT expired.id AS entry_id, allocation.lot_id, expired.points FROM allocations AS allocation
+    JOIN entries AS expired ON expired.program_id = :program_id AND expired.id = allocation.entry_id
+    WHERE allocation.program_id = :program_id AND allocation.lot_id = ANY(:lot_ids)
+        AND expired.kind = 'expire' AND expired.id >= {FLOOR}
+    UNION ALL
+    SELECT entry_id, lot_id, points FROM lapse_openings WHERE program_id = :program_id AND lot_id = ANY(:lot_ids)
+) AS lapsed CROSS JOIN LATERAL (
+    SELECT coalesce(sum(entries.points), 0) AS back FROM entries
+    WHERE program_id = :program_id AND corrects_id = entry_id AND kind = 'reinstate' AND id >= {FLOOR}
+) AS returned
+WHERE points > back ORDER BY entry_id
+"""  # noqa: S608 -- constants of ours
 
 
 async def page_lots(session: AsyncSession, key: WalletKey, *, before: UUID | None, limit: int) -> list[Lot]:

@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, SmallInteger, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
@@ -220,4 +220,60 @@ class HoldReservation(Row):
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     hold_id: Mapped[UUID] = mapped_column(primary_key=True)
     lot_id: Mapped[UUID] = mapped_column(primary_key=True)
+    points: Mapped[int]
+
+
+class LedgerOpening(Row):
+    """Up to when a program's entries are stood for by opening balances: they may be detached, and nobody adds them up.
+
+    `floor` is the least id of the entries that count for themselves. `digest` is the SHA-256 over the seal of the last
+    day before `until` and every row of the openings.
+    """
+
+    __tablename__ = "ledger_openings"
+    __table_args__ = (CheckConstraint("entries > 0", name="entries_positive"),)
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    until: Mapped[datetime]
+    floor: Mapped[UUID]
+    entries: Mapped[int]
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    opened_at: Mapped[datetime]
+
+
+class WalletOpening(Row):
+    """What a wallet held after the entries that its program's opening stands for; `version` counts them."""
+
+    __tablename__ = "wallet_openings"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["program_id", "member_id", "unit"], ["wallets.program_id", "wallets.member_id", "wallets.unit"]
+        ),
+        CheckConstraint("pending >= 0 AND available >= 0 AND held >= 0 AND debt >= 0", name="nothing_negative"),
+        CheckConstraint("version > 0", name="version_positive"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    member_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    pending: Mapped[int]
+    available: Mapped[int]
+    held: Mapped[int]
+    debt: Mapped[int]
+
+
+class LapseOpening(Row):
+    """What had expired of a lot by an entry that the opening stands for, and had not been given back by then."""
+
+    __tablename__ = "lapse_openings"
+    __table_args__ = (
+        ForeignKeyConstraint(["program_id", "lot_id"], ["lots.program_id", "lots.id"]),
+        CheckConstraint("points >= 0", name="points_not_negative"),
+        Index("ix_lapse_openings_lot", "program_id", "lot_id"),
+    )
+
+    program_id: Mapped[UUID] = mapped_column(primary_key=True)
+    entry_id: Mapped[UUID] = mapped_column(primary_key=True)
+    lot_id: Mapped[UUID]
     points: Mapped[int]

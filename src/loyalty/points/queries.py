@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core.rows import fetch, fetch_rows, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import Entry
-from loyalty.points.rules import EntryKind, Wallet, WalletKey
+from loyalty.points.rules import Wallet, WalletKey
 
 
 async def insert_wallets(session: AsyncSession, keys: Collection[WalletKey], *, now: datetime) -> None:
@@ -168,9 +168,10 @@ async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wa
 
 
 async def list_entries(session: AsyncSession, key: WalletKey, *, before: int | None, limit: int) -> list[models.Entry]:
-    """Return a wallet's entries, newest first, below a version."""
-    entry = models.Entry
-    query = select(entry).where(*_of(entry, key))
+    """Return a wallet's entries since its program's opening, newest first, below a version."""
+    entry, opening = models.Entry, models.LedgerOpening
+    floor = select(opening.floor).where(opening.program_id == key.program_id).scalar_subquery()
+    query = select(entry).where(*_of(entry, key), entry.id >= func.coalesce(floor, UUID(int=0)))
     if before is not None:
         query = query.where(entry.version < before)
     return list(
@@ -203,18 +204,3 @@ def _wallet(row: Any) -> Wallet:
 
 def _of(table: Any, key: WalletKey) -> tuple[Any, ...]:
     return (table.program_id == key.program_id, table.member_id == key.member_id, table.unit == key.unit)
-
-
-async def sum_corrections(session: AsyncSession, corrected: models.Entry, *, kind: EntryKind) -> int:
-    """Return how many points entries of a kind have given back of another one of the same wallet."""
-    own = models.Entry
-    found = await session.execute(
-        select(func.coalesce(func.sum(own.points), 0)).where(
-            own.program_id == corrected.program_id,
-            own.member_id == corrected.member_id,
-            own.unit == corrected.unit,
-            own.corrects_id == corrected.id,
-            own.kind == str(kind),
-        )
-    )
-    return int(found.scalar_one())

@@ -6,7 +6,7 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.paging import Page
 from loyalty.points.balances import View
-from loyalty.points.models import Entry
+from loyalty.points.models import Entry, WalletOpening
 from loyalty.points.rules import Lot
 from loyalty.points.service import Verification, source_of
 
@@ -57,10 +57,25 @@ class EntryOut(msgspec.Struct):
     recorded_at: str
 
 
+class OpeningOut(msgspec.Struct):
+    """What a wallet held after its first entries, `version` of them, which are detached."""
+
+    unit: str
+    version: int
+    balance: int
+    pending: int
+    available: int
+    held: int
+    debt: int
+
+
 class EntryPage(msgspec.Struct):
+    """Entries, the newest first. `opening` is what came before the last of them, null if nothing did or more follow."""
+
     data: list[EntryOut]
     has_more: bool
     next_cursor: str | None
+    opening: OpeningOut | None
 
 
 class LotOut(msgspec.Struct):
@@ -145,8 +160,25 @@ def entry_out(entry: Entry) -> EntryOut:
     )
 
 
-def entry_page(page: Page[Entry]) -> EntryPage:
-    return EntryPage([entry_out(entry) for entry in page.data], page.has_more, page.next_cursor)
+def entry_page(page: Page[Entry], opening: WalletOpening | None) -> EntryPage:
+    return EntryPage(
+        [entry_out(entry) for entry in page.data],
+        page.has_more,
+        page.next_cursor,
+        None if opening is None or page.has_more else _opening_out(opening),
+    )
+
+
+def _opening_out(opening: WalletOpening) -> OpeningOut:
+    return OpeningOut(
+        unit=opening.unit,
+        version=opening.version,
+        balance=opening.pending + opening.available + opening.held - opening.debt,
+        pending=opening.pending,
+        available=opening.available,
+        held=opening.held,
+        debt=opening.debt,
+    )
 
 
 def lot_page(page: Page[tuple[Lot, datetime | None]]) -> LotPage:

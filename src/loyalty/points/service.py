@@ -215,46 +215,29 @@ async def merge(
 
 
 async def wallet_of(session: AsyncSession, *, program_id: UUID, entry_id: UUID) -> WalletKey:
-    """Return the wallet that an entry is of; after a merge it is not the one of whoever holds the rest now."""
-    entry = (await queries.list_entries_by_id(session, program_id=program_id, entry_ids=[entry_id]))[entry_id]
-    return WalletKey(program_id, entry.member_id, entry.unit)
+    """Return the wallet that a spend was from; after a merge it is not the one of whoever holds the rest now."""
+    takes = await lot_queries.list_takes(session, program_id=program_id, entry_id=entry_id)
+    return (await get_lot(session, program_id=program_id, lot_id=takes[0].lot_id)).wallet
 
 
-async def undo_spend(session: AsyncSession, book: Book, *, entry_id: UUID, owner: UUID) -> Entry:
+async def undo_spend(
+    session: AsyncSession, book: Book, *, entry_id: UUID, source: Source, owner: UUID, part: tuple[int, int] | None
+) -> Entry:
     """Decide the return of a spend's points into the very lots they came from; the caller sees that it is once.
 
-    Where the owner's wallet is another one since a merge, they go on into it.
+    A part is so many points beyond so many that came back before, those of the newest lots first. Where the owner's
+    wallet is another one since a merge, they go on into it.
     """
     program_id = next(iter(book.wallets)).program_id
-    spent = (await queries.list_entries_by_id(session, program_id=program_id, entry_ids=[entry_id]))[entry_id]
     takes = await lot_queries.list_takes(session, program_id=program_id, entry_id=entry_id)
+    if part is not None:
+        points, before = part
+        newest_first = sorted(takes, key=lambda take: take.lot_id, reverse=True)
+        takes = list(rules.part_of(newest_first, after=before, points=points))
     lot_ids = [take.lot_id for take in takes]
     book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
-    key = WalletKey(program_id, spent.member_id, spent.unit)
-    restored = book.restore(key, takes, corrects_id=entry_id, source=source_of(spent))
-    if key.member_id != owner:
-        await load(session, book, list(book.wallets))
-        book.merge(key, WalletKey(program_id, owner, key.unit), source=source_of(spent))
-    return restored
-
-
-async def undo_part(
-    session: AsyncSession, book: Book, *, entry_id: UUID, points: int, source: Source, owner: UUID
-) -> Entry:
-    """Decide the return of some of a spend's points, those of the newest lots first, into the very lots.
-
-    The caller sees that it is never more than was spent. Where the owner's wallet is another one since a merge, they go
-    on into it.
-    """
-    program_id = next(iter(book.wallets)).program_id
-    spent = (await queries.list_entries_by_id(session, program_id=program_id, entry_ids=[entry_id]))[entry_id]
-    back = await queries.sum_corrections(session, spent, kind=EntryKind.RESTORE)
-    takes = await lot_queries.list_takes(session, program_id=program_id, entry_id=entry_id)
-    parts = list(rules.part_of(sorted(takes, key=lambda take: take.lot_id, reverse=True), after=back, points=points))
-    lot_ids = [take.lot_id for take in parts]
-    book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
-    key = WalletKey(program_id, spent.member_id, spent.unit)
-    restored = book.restore(key, parts, corrects_id=entry_id, source=source)
+    key = book.lots.get(takes[0].lot_id).wallet
+    restored = book.restore(key, takes, corrects_id=entry_id, source=source)
     if key.member_id != owner:
         await load(session, book, list(book.wallets))
         book.merge(key, WalletKey(program_id, owner, key.unit), source=source)
@@ -353,7 +336,7 @@ async def richest_member(session: AsyncSession, *, program_id: UUID, unit: str) 
 
 
 async def entries(session: AsyncSession, *, key: WalletKey, cursor: str | None, limit: int) -> Page[models.Entry]:
-    """List a wallet's entries, newest first."""
+    """List a wallet's entries since its program's opening, newest first."""
     before = paging.last_number(cursor)
     rows = await queries.list_entries(session, key, before=before, limit=limit + 1)
     return paging.page(rows, limit=limit, key=lambda entry: str(entry.version))
@@ -362,7 +345,10 @@ async def entries(session: AsyncSession, *, key: WalletKey, cursor: str | None, 
 async def entries_of(
     session: AsyncSession, *, program_id: UUID, source_ids: Collection[UUID]
 ) -> defaultdict[UUID, list[models.Entry]]:
-    """Return the entries that each source (an order, a redemption, a referral) caused, oldest first."""
+    """Return the entries that each source (an order, a redemption, a referral) caused, oldest first.
+
+    Those of detached months are not among them.
+    """
     found: defaultdict[UUID, list[models.Entry]] = defaultdict(list)
     for entry in await queries.list_entries_of_sources(session, program_id=program_id, source_ids=source_ids):
         found[entry.source_id].append(entry)

@@ -1,12 +1,15 @@
-"""The proof of the books, as one statement: every wallet against its entries, lots, allocations and holds."""
+"""The proof of the books, as one statement: every wallet against its entries, lots, allocations and holds.
+
+Where openings stand for a wallet's first entries, it is proven from these on.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.points import models
+from loyalty.points.opening_queries import FLOOR
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,30 @@ async def list_differences(session: AsyncSession, *, program_id: UUID) -> list[D
 
 
 async def count_wallets(session: AsyncSession, *, program_id: UUID) -> tuple[int, int]:
-    """Return how many wallets and entries a program has."""
-    wallets = select(func.count()).select_from(models.Wallet).where(models.Wallet.program_id == program_id)
-    entries = select(func.count()).select_from(models.Entry).where(models.Entry.program_id == program_id)
-    row = (await session.execute(select(wallets.scalar_subquery(), entries.scalar_subquery()))).one()
-    return row[0], row[1]
+    """Return how many wallets a program has, and how many entries, those that openings stand for among them."""
+    found = await session.execute(text(_COUNT), {"program_id": program_id})
+    row = found.one()
+    return int(row[0]), int(row[1])
 
 
-_VERIFY = """
-WITH postings AS (
-    SELECT member_id, unit, to_account AS account, points FROM entries WHERE program_id = :program_id
+_COUNT = f"""
+SELECT (SELECT count(*) FROM wallets WHERE program_id = :program_id),
+    (SELECT count(*) FROM entries WHERE program_id = :program_id AND id >= {FLOOR})
+    + coalesce((SELECT entries FROM ledger_openings WHERE program_id = :program_id), 0)
+"""  # noqa: S608 -- a constant of ours
+_KEPT = f"program_id = :program_id AND id >= {FLOOR}"
+_VERIFY = f"""
+WITH opened AS (
+    SELECT member_id, unit, version, pending, available, held, debt, pending + available + held - debt AS balance
+    FROM wallet_openings WHERE program_id = :program_id
+), postings AS (
+    SELECT member_id, unit, to_account AS account, points FROM entries WHERE {_KEPT}
     UNION ALL
-    SELECT member_id, unit, from_account, -points FROM entries WHERE program_id = :program_id
+    SELECT member_id, unit, from_account, -points FROM entries WHERE {_KEPT}
+    UNION ALL
+    SELECT member_id, unit, account, points FROM opened CROSS JOIN LATERAL (
+        VALUES ('pending', pending), ('available', available), ('held', held), ('debt', -debt)
+    ) AS held_in (account, points)
 ), accounts AS (
     SELECT member_id, unit,
         coalesce(sum(points) FILTER (WHERE account = 'pending'), 0) AS pending,
@@ -49,9 +64,11 @@ WITH postings AS (
         -coalesce(sum(points) FILTER (WHERE account = 'debt'), 0) AS debt
     FROM postings GROUP BY member_id, unit
 ), chain AS (
-    SELECT member_id, unit, count(*) AS entries, max(version) AS version,
+    SELECT member_id, unit, count(*) AS entries,
         count(*) FILTER (
-            WHERE version <> position OR balance_after <> running OR available_after <> available
+            WHERE numbered.version <> position + coalesce(opened.version, 0)
+                OR balance_after <> running + coalesce(opened.balance, 0)
+                OR available_after <> numbered.available + coalesce(opened.available, 0)
         ) AS broken
     FROM (
         SELECT member_id, unit, version, balance_after, available_after,
@@ -64,9 +81,9 @@ WITH postings AS (
                 (CASE WHEN to_account IN ('pending', 'available', 'held', 'debt') THEN points ELSE 0 END)
                 - (CASE WHEN from_account IN ('pending', 'available', 'held', 'debt') THEN points ELSE 0 END)
             ) OVER own AS running
-        FROM entries WHERE program_id = :program_id
+        FROM entries WHERE {_KEPT}
         WINDOW own AS (PARTITION BY member_id, unit ORDER BY version)
-    ) AS numbered
+    ) AS numbered LEFT JOIN opened USING (member_id, unit)
     GROUP BY member_id, unit
 ), taken AS (
     SELECT lot_id, sum(points) AS points FROM allocations WHERE program_id = :program_id GROUP BY lot_id
@@ -85,7 +102,7 @@ WITH postings AS (
         sum(l.reserved) AS held,
         count(*) FILTER (WHERE l.remaining <> l.granted + coalesce(t.points, 0)) AS lots_off,
         count(*) FILTER (WHERE l.reserved <> coalesce(r.points, 0)) AS reservations_off,
-        count(*) FILTER (WHERE e.id IS NULL) AS grants_off
+        count(*) FILTER (WHERE e.id IS NULL AND l.entry_id >= {FLOOR}) AS grants_off
     FROM lots AS l
     LEFT JOIN taken AS t ON t.lot_id = l.id
     LEFT JOIN reserved AS r ON r.lot_id = l.id
@@ -97,7 +114,7 @@ WITH postings AS (
     SELECT e.member_id, e.unit, count(*) AS off FROM entries AS e
     LEFT JOIN taken_by AS a ON a.entry_id = e.id
     LEFT JOIN granted_by AS g ON g.entry_id = e.id
-    WHERE e.program_id = :program_id
+    WHERE e.program_id = :program_id AND e.id >= {FLOOR}
         AND coalesce(a.points, 0) + coalesce(g.points, 0) <>
             (CASE WHEN e.to_account IN ('pending', 'available', 'held') THEN e.points ELSE 0 END)
             - (CASE WHEN e.from_account IN ('pending', 'available', 'held') THEN e.points ELSE 0 END)
@@ -115,6 +132,7 @@ WITH postings AS (
 SELECT w.member_id, w.unit, c.name, c.expected, c.found
 FROM wallets AS w
 LEFT JOIN accounts AS a ON a.member_id = w.member_id AND a.unit = w.unit
+LEFT JOIN opened AS o ON o.member_id = w.member_id AND o.unit = w.unit
 LEFT JOIN chain AS n ON n.member_id = w.member_id AND n.unit = w.unit
 LEFT JOIN lot_sums AS l ON l.member_id = w.member_id AND l.unit = w.unit
 LEFT JOIN effects AS s ON s.member_id = w.member_id AND s.unit = w.unit
@@ -127,7 +145,7 @@ CROSS JOIN LATERAL (VALUES
     ('pending_is_sum_of_lots', coalesce(l.pending, 0)::bigint, w.pending),
     ('available_is_sum_of_lots', coalesce(l.available, 0)::bigint, w.available),
     ('held_is_sum_of_lots', coalesce(l.held, 0)::bigint, w.held),
-    ('version_counts_entries', coalesce(n.entries, 0)::bigint, w.version),
+    ('version_counts_entries', coalesce(n.entries, 0) + coalesce(o.version, 0), w.version),
     ('versions_and_balances_chain', 0::bigint, coalesce(n.broken, 0)::bigint),
     ('lots_match_allocations', 0::bigint, coalesce(l.lots_off, 0)::bigint),
     ('lots_match_holds', 0::bigint, coalesce(l.reservations_off, 0)::bigint),
@@ -137,4 +155,4 @@ CROSS JOIN LATERAL (VALUES
 ) AS c (name, expected, found)
 WHERE w.program_id = :program_id AND c.expected <> c.found
 ORDER BY w.member_id, w.unit, c.name
-"""
+"""  # noqa: S608 -- constants of ours

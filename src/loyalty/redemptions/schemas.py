@@ -59,8 +59,9 @@ class GrantOut(msgspec.Struct):
 class RedemptionOut(msgspec.Struct):
     """Points given for a reward. `balance_after` is the balance that the spend left.
 
-    A reward that was granted was for 0 points, and left no balance. `cancelled_at` null: not cancelled. The member sees
-    the metadata too, but not who granted it. `member` and `reward` are shown whole where that is asked for.
+    A reward that was granted was for 0 points, and left no balance; nor is one told whose entry has been detached.
+    `cancelled_at` null: not cancelled. The member sees the metadata too, but not who granted it. `member` and `reward`
+    are shown whole where that is asked for.
     """
 
     id: str

@@ -171,7 +171,14 @@ async def cancel(
     await coupons.take_back(session, program_id=program_id, coupon_id=redemption_id, now=now)
     entry = None
     if redemption.entry_id is not None:
-        entry = await points.undo_spend(session, book, entry_id=redemption.entry_id, owner=redemption.member_id)
+        entry = await points.undo_spend(
+            session,
+            book,
+            entry_id=redemption.entry_id,
+            source=Source(SourceKind.REDEMPTION, redemption_id),
+            owner=redemption.member_id,
+            part=None,
+        )
         await points.post(session, book)
     await queries.insert_cancellation(
         session,
@@ -269,7 +276,7 @@ async def _views(session: AsyncSession, *, program_id: UUID, rows: Sequence[mode
             row,
             issued[row.id],
             cancelled.get(row.id),
-            entries[row.entry_id].balance_after if row.entry_id else None,
+            entries[row.entry_id].balance_after if row.entry_id in entries else None,
             grants.get(row.id),
         )
         for row in rows

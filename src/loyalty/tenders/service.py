@@ -88,12 +88,15 @@ async def give_back(
     returned = paid.total_minor - sum(line.total_minor for line in left)
     before = await refunds(session, program_id=row.program_id, order_id=row.order_id)
     due = rules.refunded(paid, returned_minor=returned, by=Refund(row.refund))
-    back = due.points - sum(own.points for own in before.values())
+    gone = sum(own.points for own in before.values())
+    back = due.points - gone
     value = due.value_minor - sum(own.value_minor for own in before.values())
     entry_id = None
     if back:
         source = Source(SourceKind.RETURN, return_id)
-        entry = await points.undo_part(session, book, entry_id=row.entry_id, points=back, source=source, owner=owner)
+        entry = await points.undo_spend(
+            session, book, entry_id=row.entry_id, source=source, owner=owner, part=(back, gone)
+        )
         entry_id = entry.id
     return models.TenderRefund(
         program_id=row.program_id,
