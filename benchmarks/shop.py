@@ -197,4 +197,4 @@ RULES: tuple[Json, ...] = (
 )
 """None has a limit or counts orders, so that orders share no row."""
 AWARDS = 7
-"""So many of the rules count for the basket, whatever the day; each award is an entry and a lot of its own."""
+"""So many of the rules count for the basket, whatever the day; their points are one entry and one lot."""

@@ -111,12 +111,15 @@ async def test_a_new_rule_may_have_begun_in_the_past_and_counts_late_orders(shop
     assert counted(second) == [(1, 10), (1, 20)]
 
 
-async def test_two_rules_pay_two_entries_that_continue_each_other(shop: Shop) -> None:
+async def test_what_two_rules_give_is_told_of_each_and_credited_together(shop: Shop) -> None:
     member = await shop.enrol()
     terms = {"kind": "points_per_amount", "points": 1, "step_minor": {"EUR": 300, "JPY": 100}, "rounding": "half_up"}
     await shop.post("/v1/earning-rules", {"name": "bonus", "terms": terms})
     order = await shop.order(50, customer_id=member["customer_id"])
-    assert [(entry["points"], entry["balance_after"]) for entry in order["entries"]] == [(50, 50), (17, 67)]
+    assert sorted(award["points"] for award in order["awards"]) == [17, 50]
+    assert [(entry["points"], entry["balance_after"]) for entry in order["entries"]] == [(67, 67)]
+    lots = (await shop.get(f"/v1/members/{member['id']}/lots"))["data"]
+    assert [(lot["granted"], lot["source_id"]) for lot in lots] == [(67, order["id"])]
     await shop.books_hold()
 
 

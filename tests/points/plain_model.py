@@ -209,7 +209,7 @@ class Program:
             order.earned = earnings(sum(line.cents for line in lines))
             begins_at = self.begins_at(at) if paid else None
             waits = not paid or self.settings["activation"]["kind"] == "delivery"
-            for points in order.earned:
+            if points := sum(order.earned):
                 self.grant(buyer, "earn", points, order, at=at, waits=waits, begins_at=begins_at)
         return order, paid and self.complete_referral(order, at)
 

@@ -8,16 +8,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.activities import queries
 from loyalty.activities.rules import Judged, NewActivity, Paid
-from loyalty.earning import limiting
+from loyalty.earning import limiting, paying
 from loyalty.earning import service as earning
 from loyalty.earning.evaluation import judge_activity
 from loyalty.earning.facts import Moment, write_facts
 from loyalty.earning.limiting import Tally
+from loyalty.earning.paying import Given
 from loyalty.earning.service import RuleSet
 from loyalty.members.rules import Standing
 from loyalty.points import service as points
 from loyalty.points.book import Book
-from loyalty.points.rules import EntryKind, Source, SourceKind, WalletKey
+from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
 
 
@@ -52,20 +53,16 @@ def judge(known: RuleSet, did: NewActivity, *, zone: ZoneInfo, attributes: Mappi
 
 
 def pay(book: Book, judged: Judged, *, program_id: UUID) -> Paid:
-    """Credit what counts, a lot for each rule, and return the entries by rule.
-
-    There is nothing to deliver, so points wait only where the program delays them.
-    """
+    """Credit what counts. There is nothing to deliver, so points wait only where the program delays them."""
     did = judged.did
-    entries = {
-        own.rule.rule_id: book.award(
-            WalletKey(program_id, did.member_id, own.rule.terms.unit),
-            points=own.points,
-            kind=EntryKind.EARN,
-            source=Source(SourceKind.ACTIVITY, did.id),
-            occurred_at=did.occurred_at,
-            activates_at=book.rules.starts_at(did.occurred_at),
-        ).id
-        for own in judged.counting
-    }
+    entries = paying.pay(
+        book,
+        [
+            Given(own.rule.rule_id, WalletKey(program_id, did.member_id, own.rule.terms.unit), own.points)
+            for own in judged.counting
+        ],
+        source=Source(SourceKind.ACTIVITY, did.id),
+        occurred_at=did.occurred_at,
+        activates_at=book.rules.starts_at(did.occurred_at),
+    )
     return Paid(judged, entries)

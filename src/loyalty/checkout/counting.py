@@ -12,7 +12,7 @@ from loyalty.earning import service as earning
 from loyalty.earning.evaluation import judge_order
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
-from loyalty.earning.paying import pay
+from loyalty.earning.paying import Given, pay_order
 from loyalty.earning.rules import Award, RuleVersion
 from loyalty.earning.service import Count
 from loyalty.members import service as members
@@ -60,8 +60,7 @@ async def count(
     spent = None
     if tender is not None and payer is not None:
         spent = await tenders.take(session, book, tender, key=payer, order_id=order.id, hold_id=hold_id)
-    awards = [] if counted is None else counted.awards
-    paid = {award.rule.rule_id: _award(book, order, award, program_id=program.id) for award in awards}
+    paid = {} if counted is None else _pay(book, order, counted.awards, program_id=program.id)
     await settle(session, book, program_id=program.id, completed=completed, order_id=order.id, at=order.placed_at)
     if tender is not None and payer is not None and spent is not None:
         await tenders.record(session, tender, key=payer, order_id=order.id, entry_id=spent, refund=program.rules.refund)
@@ -157,13 +156,13 @@ async def _order_number(
     return recorded.get(member_id, 0) + unrecorded
 
 
-def _award(book: Book, order: NewOrder, award: Award, *, program_id: UUID) -> UUID:
+def _pay(book: Book, order: NewOrder, awards: Sequence[Award], *, program_id: UUID) -> dict[UUID, UUID]:
     if order.customer_id is None:
         raise AssertionError("only a member's order earns")
-    return pay(
+    units = {unit: WalletKey(program_id, order.customer_id, unit) for unit in {own.rule.terms.unit for own in awards}}
+    return pay_order(
         book,
-        WalletKey(program_id, order.customer_id, award.rule.terms.unit),
-        points=award.points,
+        [Given(own.rule.rule_id, units[own.rule.terms.unit], own.points) for own in awards],
         order_id=order.id,
         occurred_at=order.placed_at,
         paid_at=(order.paid_at or order.placed_at) if order.paid else None,

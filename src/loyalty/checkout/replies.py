@@ -65,7 +65,7 @@ class TraceOut(msgspec.Struct):
 
 
 class OrderEntryOut(msgspec.Struct):
-    """The ledger entry of an award, and the balance it left."""
+    """A ledger entry that the order caused, and the balance it left. All that rules gave in a unit is one entry."""
 
     entry_id: str
     kind: str

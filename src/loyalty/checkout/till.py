@@ -11,7 +11,7 @@ from loyalty.earning import service as earning
 from loyalty.earning.evaluation import judge_order
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
-from loyalty.earning.paying import pay
+from loyalty.earning.paying import Given, pay_order
 from loyalty.earning.service import Count, RuleSet
 from loyalty.members import service as members
 from loyalty.members.rules import Standing
@@ -94,7 +94,7 @@ async def know(
 
 @dataclass
 class Writes:
-    """Rows that were decided on. `counts` have how orders were counted, and the entries that paid each, by rule."""
+    """Rows that were decided on. `counts` have how orders were counted, and by rule the entry that has its points."""
 
     counts: list[tuple[Count, dict[UUID, UUID]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -120,18 +120,14 @@ def count(known: Known, writes: Writes, book: Book, order: NewOrder, counted: Co
             for own in counted.awards
         }
         book.catch_up(keys.values())
-        paid = {
-            own.rule.rule_id: pay(
-                book,
-                keys[own.rule.terms.unit],
-                points=own.points,
-                order_id=order.id,
-                occurred_at=order.placed_at,
-                paid_at=order.placed_at if order.paid else None,
-                delivered=order.delivered or order.imported,
-            )
-            for own in counted.awards
-        }
+        paid = pay_order(
+            book,
+            [Given(own.rule.rule_id, keys[own.rule.terms.unit], own.points) for own in counted.awards],
+            order_id=order.id,
+            occurred_at=order.placed_at,
+            paid_at=order.placed_at if order.paid else None,
+            delivered=order.delivered or order.imported,
+        )
         writes.counts.append((counted, paid))
     if order.paid:
         _complete(known, writes, book, order, order.customer_id)

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from loyalty.core.idempotency import Call, Claim
 from loyalty.earning import models as earning_models
 from loyalty.earning import recounting
 from loyalty.earning.facts import Purchase
-from loyalty.earning.paying import pay
+from loyalty.earning.paying import Given, pay_order
 from loyalty.earning.recounting import Growth, Recount
 from loyalty.earning.rules import Excess
 from loyalty.members import service as members
@@ -251,7 +251,7 @@ async def _growth(session: AsyncSession, *, program_id: UUID, buyer: UUID, made:
     return Growth.FREE if standing is not None and standing.may_earn_at(made.returned_at) else Growth.NONE
 
 
-def _give(book: Book, key: WalletKey, *, points: int, order: order_models.Order, made: NewReturn) -> UUID:
+def _give(book: Book, given: Iterable[Given], *, order: order_models.Order, made: NewReturn) -> dict[UUID, UUID]:
     """Credit what an order earns more: what an amendment adds begins with it, what a return gives back is as it was."""
     occurred_at, paid_at, dates = made.returned_at, order.paid_at, None
     delivered = order.delivered_at is not None or order.imported
@@ -263,10 +263,9 @@ def _give(book: Book, key: WalletKey, *, points: int, order: order_models.Order,
         on_delivery = book.rules.activation.kind is ActivationKind.DELIVERY
         began = order.delivered_at if on_delivery and order.delivered_at else paid_at
         dates = book.rules.expiry.dates_from(book.rules.starts_at(paid_at) or began, book.rules.zone)
-    return pay(
+    return pay_order(
         book,
-        key,
-        points=points,
+        given,
         order_id=order.id,
         occurred_at=occurred_at,
         paid_at=paid_at,
@@ -316,11 +315,8 @@ async def _settle(
             earned_in=[key for key in earned_in if key.unit == owed.unit],
         )
         taken.append((owed, reversal))
-    paid = {
-        own.rule_id: _give(book, keys[own.unit], points=own.anew, order=order, made=made)
-        for own in counted.lacks
-        if own.anew
-    }
+    given = [Given(own.rule_id, keys[own.unit], own.anew) for own in counted.lacks]
+    paid = _give(book, given, order=order, made=made)
     await points.post(session, book)
     if back is not None:
         await tenders.record_refund(session, back)
