@@ -35,7 +35,7 @@ async def list_spendable_lots(
             SELECT {_COLUMNS} FROM unnest($2::uuid[], $3::text[], $4::timestamptz[]) AS own (of_member, of_unit, at)
             CROSS JOIN LATERAL (
                 SELECT * FROM lots
-                WHERE program_id = $1 AND member_id = of_member AND unit = of_unit AND remaining > 0
+                WHERE program_id = $1 AND member_id = of_member AND unit = of_unit AND NOT spent
                     AND remaining > reserved AND activated_at IS NOT NULL AND idle_days = 0 AND idle_months = 0
                     AND (expires_at IS NULL OR expires_at > at)
                 ORDER BY expires_at, id LIMIT (SELECT $5::bigint)
@@ -82,7 +82,7 @@ async def _list_idle(
             FROM unnest($3::uuid[], $4::text[], $5::bigint[], $6::timestamptz[])
                 AS own (member_id, unit, wanted, active_at)
             JOIN lots ON lots.member_id = own.member_id AND lots.unit = own.unit
-            WHERE program_id = $1 AND remaining > 0 AND (idle_days > 0 OR idle_months > 0)
+            WHERE program_id = $1 AND NOT spent AND (idle_days > 0 OR idle_months > 0)
                 AND activated_at IS NOT NULL
         ) AS candidate WHERE before < wanted
         """,  # noqa: S608 -- our own columns
@@ -98,19 +98,19 @@ async def _list_idle(
 
 async def list_dated_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
     """Return the lots of these wallets of one program that have points and begin or end some day."""
-    begun = await _list(session, keys, "remaining > 0 AND expires_at IS NOT NULL AND activated_at IS NOT NULL")
-    waiting = "remaining > 0 AND (activated_at IS NULL OR idle_days > 0 OR idle_months > 0)"
+    begun = await _list(session, keys, "NOT spent AND expires_at IS NOT NULL AND activated_at IS NOT NULL")
+    waiting = "NOT spent AND (activated_at IS NULL OR idle_days > 0 OR idle_months > 0)"
     return begun + await _list(session, keys, waiting)
 
 
 async def list_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
     """Return all lots of these wallets of one program that still have points."""
-    return await _list(session, keys, "remaining > 0")
+    return await _list(session, keys, "NOT spent")
 
 
 async def list_spent_idle_lots(session: AsyncSession, keys: Collection[WalletKey]) -> list[Lot]:
     """Return the lots of these wallets of one program that have no points left and still would end by idleness."""
-    return await _list(session, keys, "remaining = 0 AND (idle_days > 0 OR idle_months > 0)")
+    return await _list(session, keys, "spent AND (idle_days > 0 OR idle_months > 0)")
 
 
 async def list_lots_of_source(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> list[Lot]:

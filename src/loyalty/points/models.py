@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, SmallInteger, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, LargeBinary, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
@@ -99,6 +99,7 @@ class Entry(Row):
 class Lot(Row):
     """Points credited together, with their own activation and expiry. `remaining` falls as they are spent.
 
+    Indexes ask whether a lot is `spent`, and not how much remains: so taking a part of one writes no index anew.
     Not activated, they wait for `activates_at` or, without it, for an event. They expire at `expires_at`, or once the
     wallet was idle for `idle_days` or `idle_months`.
     """
@@ -119,7 +120,7 @@ class Lot(Row):
             "unit",
             "expires_at",
             "id",
-            postgresql_where=text("remaining > 0"),
+            postgresql_where=text("NOT spent"),
         ),
         Index("ix_lots_member", "program_id", "member_id", "unit", "id"),
         Index("ix_lots_source", "program_id", "source_id"),
@@ -128,14 +129,14 @@ class Lot(Row):
             "program_id",
             "member_id",
             "unit",
-            postgresql_where=text("remaining = 0 AND (idle_days > 0 OR idle_months > 0)"),
+            postgresql_where=text("spent AND (idle_days > 0 OR idle_months > 0)"),
         ),
         Index(
             "ix_lots_waiting",
             "program_id",
             "member_id",
             "unit",
-            postgresql_where=text("remaining > 0 AND (activated_at IS NULL OR idle_days > 0 OR idle_months > 0)"),
+            postgresql_where=text("NOT spent AND (activated_at IS NULL OR idle_days > 0 OR idle_months > 0)"),
         ),
         {"postgresql_with": {"fillfactor": 80}},
     )
@@ -149,6 +150,7 @@ class Lot(Row):
     source_id: Mapped[UUID]
     granted: Mapped[int]
     remaining: Mapped[int]
+    spent: Mapped[bool] = mapped_column(Computed("remaining = 0", persisted=True))
     reserved: Mapped[int]
     earned_at: Mapped[datetime]
     activates_at: Mapped[datetime | None]
