@@ -90,7 +90,14 @@ async def relay(shop: Shop) -> list[int]:
 
 
 async def typed(database: str, *words: str, expect: int = 0) -> list[str]:
-    process = await asyncio.create_subprocess_exec(
+    process = await started(database, *words)
+    output, _ = await process.communicate()
+    assert process.returncode == expect, output.decode()
+    return output.decode().splitlines()
+
+
+async def started(database: str, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "loyalty",
@@ -99,9 +106,6 @@ async def typed(database: str, *words: str, expect: int = 0) -> list[str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate()
-    assert process.returncode == expect, output.decode()
-    return output.decode().splitlines()
 
 
 async def part_names(session: AsyncSession, table: str) -> list[str]:

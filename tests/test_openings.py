@@ -1,5 +1,6 @@
 """Months of entries are taken off, and nothing changes but what is told of them."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 from asyncpg import Connection
 from sqlalchemy import text
 from tests.shop import Json, Shop
-from tests.test_months import connection, database, database_of, own_shop, shop_in, typed
+from tests.test_months import connection, database, database_of, own_shop, shop_in, started, typed
 
 from loyalty.books import openings
 from loyalty.books import service as books
@@ -75,7 +76,7 @@ async def past(shop: Shop) -> Json:
         burn = {"rates": {"EUR": {"points": 10, "amount_minor": 100}}, "least_points": 10, "most_percent": 50}
         policy = {"expiry": {"kind": "after", "days": 30}, "clawback": "allow_debt", "burn": burn}
         await shop.send("PATCH", "/v1/program", policy, expect=200)
-        ann, bob, cid = [await shop.enrol() for _ in range(3)]
+        ann, bob, cid, dan, eve = [await shop.enrol() for _ in range(5)]
         first = await shop.order(100, customer_id=ann["customer_id"])
         reward = await shop.reward(cost=30)
         taken = await shop.post("/v1/redemptions", {"member_id": ann["id"], "reward_id": reward["id"]})
@@ -83,21 +84,33 @@ async def past(shop: Shop) -> Json:
         await shop.post("/v1/adjustments", {"member_id": bob["id"], "points": 200, "reason": "sorry"})
         paid = await shop.order(80, customer_id=bob["customer_id"], pay_points=60)
         await shop.order(70, customer_id=bob["customer_id"], status="placed")
-        await shop.order(40, customer_id=cid["customer_id"])
+        merged = await shop.order(40, customer_id=cid["customer_id"])
+        lapsing = await shop.order(100, customer_id=eve["customer_id"])
+        owing = await shop.order(50, customer_id=dan["customer_id"])
+        await shop.post("/v1/redemptions", {"member_id": dan["id"], "reward_id": reward["id"]})
+        await shop.post(f"/v1/orders/{owing['id']}/returns", {})
         given = await shop.post("/v1/redemptions", {"member_id": cid["id"], "reward_id": reward["id"]})
         await advance(shop, "2026-02-05T12:00:00Z")
         await shop.post("/v1/adjustments", {"member_id": bob["id"], "points": 90, "reason": "sorry"})
         held = await shop.post("/v1/holds", {"member_id": bob["id"], "points": 15, "expires_in_seconds": 604_800})
     with ids_of(AGO):
-        merged = {"from_member_id": cid["id"], "into_member_id": ann["id"], "reason": "the same person"}
-        await shop.post("/v1/member-merges", merged)
+        merge = {"from_member_id": cid["id"], "into_member_id": ann["id"], "reason": "the same person"}
+        await shop.post("/v1/member-merges", merge)
         await advance(shop, "2026-02-10T12:00:00Z")
         lot = next(own for own in (await shop.get(f"/v1/members/{ann['id']}/lots"))["data"] if own["granted"] == 100)
         reinstated = {"expires_at": "2026-06-01T00:00:00Z", "reason": "asked"}
         await shop.post(f"/v1/lots/{lot['id']}/reinstatement", reinstated)
         late = await shop.order(30, customer_id=ann["customer_id"])
-        await shop.post(f"/v1/orders/{late['id']}/returns", {"total": {"amount": 1_000, "currency": "EUR"}})
-    return {"members": [ann, bob], "orders": [first, paid, late], "redemptions": [taken, given], "hold": held}
+        for order in (late, lapsing):
+            await shop.post(f"/v1/orders/{order['id']}/returns", {"total": {"amount": 1_000, "currency": "EUR"}})
+        await shop.order(10, customer_id=dan["customer_id"])
+        assert (await shop.wallet(dan["id"]))["debt"] == 20
+    return {
+        "members": [ann, bob, dan, eve],
+        "orders": [first, paid, late, merged, lapsing],
+        "redemptions": [taken, given],
+        "hold": held,
+    }
 
 
 async def present(shop: Shop, was: Json) -> list[Any]:
@@ -152,7 +165,7 @@ async def test_what_openings_stand_for_counts_as_before(
             assert await typed(database, "detach", "entries", "--before", month(ago))
             assert await typed(database, "detach", "entries", "--before", month(ago)) == []
         proof = await own_shop.get("/v1/ledger/seals/verification")
-        assert (proof["holds"], proof["opened_until"][:7]) == (True, month(ago))
+        assert (proof["holds"], proof["opening"]["until"][:7]) == (True, month(ago))
         assert alike(await state(own_shop, was)) == alike(await state(another_shop, there))
     assert await connection.fetchval("SELECT count(*) FROM entries") == (entries if is_cut_off else 0)
     assert (await own_shop.get("/v1/ledger/verification"))["entries"] == entries
@@ -194,6 +207,10 @@ async def test_what_is_told_of_entries_begins_with_the_opening(own_shop: Shop, d
         "UPDATE month_openings SET points = points + 1",
         "UPDATE cohort_openings SET month = month - interval '1 month'",
         "UPDATE ledger_openings SET digest = '\\x00'",
+        "UPDATE ledger_openings SET entries = entries + 1",
+        "UPDATE ledger_seals SET entries = 999 WHERE until = (SELECT min(until) FROM ledger_seals)",
+        "UPDATE lots SET granted = granted + 1, remaining = remaining + 1 WHERE granted = 40",
+        "INSERT INTO allocations SELECT program_id, entry_id, id, 1 FROM lots WHERE granted = 40",
         "UPDATE ledger_seals SET digest = '\\x00' WHERE until = (SELECT until FROM ledger_openings)",
     ],
 )
@@ -227,7 +244,7 @@ async def test_books_that_do_not_hold_are_not_closed(own_shop: Shop, database: s
     await past(own_shop)
     await seal(own_shop)
     async with transaction(own_shop.sessions) as session:
-        await session.execute(text("UPDATE wallets SET available = available + 1"))
+        await session.execute(text("UPDATE wallets SET available = available + 1 WHERE debt = 0"))
     refused = await typed(database, "detach", "entries", "--before", month(AGO), expect=1)
     assert "do not hold" in refused[0]
 
@@ -240,3 +257,28 @@ async def test_entries_of_late_stay(own_shop: Shop, database: str) -> None:
     async with transaction(own_shop.sessions) as session:
         oldest = (await months.parts(session, "entries"))[0]
     assert oldest.until > clock.now() - timedelta(days=31)
+
+
+async def test_what_ended_while_it_was_taken_off_is_finished(
+    own_shop: Shop, database: str, connection: Connection
+) -> None:
+    await divide(own_shop)
+    await past(own_shop)
+    await seal(own_shop)
+    command = ("detach", "entries", "--before", month(LONG_AGO))
+    reading = connection.transaction()
+    await reading.start()
+    await connection.fetch("SELECT FROM entries")
+    process = await started(database, *command)
+    while not await connection.fetchval("SELECT count(*) FROM pg_inherits WHERE inhdetachpending"):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    process.kill()
+    await process.wait()
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^ALTER'"
+    )
+    await reading.rollback()
+    (gone,) = await typed(database, *command)
+    assert gone.startswith("entries_before_")
+    assert not await connection.fetchval("SELECT count(*) FROM pg_inherits WHERE inhdetachpending")
+    await own_shop.books_hold()

@@ -143,7 +143,7 @@ async def test_a_closed_day_is_sealed_once_and_the_next_links_to_it(shop: Shop) 
     assert (two["since"], two["entries"]) == (one["until"], 0)
     assert one["entries"] == len(await all_entries(shop))
     found = await proof(shop)
-    assert found == {"holds": True, "seals": 2, "head": two["digest"], "opened_until": None, "broken": []}
+    assert found == {"holds": True, "seals": 2, "head": two["digest"], "opening": None, "broken": []}
     page = await shop.get("/v1/ledger/seals?limit=1")
     assert (await shop.get(f"/v1/ledger/seals?limit=1&cursor={page['next_cursor']}"))["data"] == [two]
 

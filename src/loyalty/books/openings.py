@@ -24,8 +24,7 @@ async def open_books(session: AsyncSession, *, program: Program, until: datetime
     first = await queries.find_first_entry(session, program_id=program.id)
     if (standing is not None and standing.until >= until) or first is None or ids.made_at(first) >= until:
         return 0
-    seal = await queries.find_seal(session, program_id=program.id, until=until)
-    if seal is None:
+    if await queries.find_seal(session, program_id=program.id, until=until) is None:
         last = await queries.find_last_seal(session, program_id=program.id)
         raise DaysNotSealed(program=program.slug, sealed_until=last.until if last else None)
     proof = await service.prove(session, program_id=program.id, until=until)
@@ -33,15 +32,9 @@ async def open_books(session: AsyncSession, *, program: Program, until: datetime
         raise BooksDoNotHold(program=program.slug)
     await queries.fold_months(session, program_id=program.id, zone=program.rules.time_zone, until=until)
     entries = await openings.fold(session, program_id=program.id, until=until)
-    digest = await service.digest_openings(session, program_id=program.id, seal=seal)
-    await openings.write(
-        session,
-        program_id=program.id,
-        until=until,
-        entries=entries + (standing.entries if standing else 0),
-        digest=digest,
-        now=now,
-    )
+    total = entries + (standing.entries if standing else 0)
+    digest = await service.digest_opening(session, program_id=program.id, until=until, entries=total)
+    await openings.write(session, program_id=program.id, until=until, entries=total, digest=digest, now=now)
     event = Event("ledger.opened", program.id, occurred_at=now, recorded_at=now)
     await outbox.tell(session, program_id=program.id, events=[event])
     return entries

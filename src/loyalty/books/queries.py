@@ -127,7 +127,7 @@ async def stream_month_openings(session: AsyncSession, *, program_id: UUID) -> A
     for opened in ("month_openings", "cohort_openings"):
         query = f"""
             SELECT '{opened}', unit, month, account, points FROM {opened} WHERE program_id = :program_id
-            ORDER BY unit, month, account
+            ORDER BY unit COLLATE "C", month, account COLLATE "C"
         """  # noqa: S608 -- constants of ours
         async for row in await session.stream(text(query), {"program_id": program_id}):
             yield tuple(row)

@@ -7,6 +7,7 @@ from loyalty.books.rules import Cohort, Month
 from loyalty.books.service import Books, Proof
 from loyalty.core.clock import rfc3339
 from loyalty.core.paging import Page
+from loyalty.points.models import LedgerOpening
 
 
 class MonthOut(msgspec.Struct):
@@ -103,17 +104,26 @@ class BrokenSealOut(msgspec.Struct):
     entries_found: int
 
 
+class LedgerOpeningOut(msgspec.Struct):
+    """The balances that stand for all entries written before `until`, so many, and their SHA-256 in hex."""
+
+    until: str
+    entries: int
+    digest: str
+    opened_at: str
+
+
 class SealProofOut(msgspec.Struct):
     """`holds` is true when every sealed day is as it was; `head` is the newest digest, for keeping elsewhere.
 
-    For entries written before `opened_until` opening balances stand, and hold if they are as they were made. It is null
-    where all entries are there.
+    An `opening` stands for the first entries where these are detached, and holds if it is as it was made: keep its
+    digest elsewhere, too.
     """
 
     holds: bool
     seals: int
     head: str | None
-    opened_until: str | None
+    opening: LedgerOpeningOut | None
     broken: list[BrokenSealOut]
 
 
@@ -151,9 +161,14 @@ def proof_out(proof: Proof) -> SealProofOut:
         holds=proof.holds,
         seals=proof.seals,
         head=proof.head.hex() if proof.head else None,
-        opened_until=rfc3339(proof.opened_until) if proof.opened_until else None,
+        opening=_opening_out(proof.opening) if proof.opening else None,
         broken=[BrokenSealOut(rfc3339(own.until), own.entries_sealed, own.entries_found) for own in proof.broken],
     )
+
+
+def _opening_out(opening: LedgerOpening) -> LedgerOpeningOut:
+    opened_at = rfc3339(opening.opened_at)
+    return LedgerOpeningOut(rfc3339(opening.until), opening.entries, opening.digest.hex(), opened_at)
 
 
 def _month_out(month: Month) -> MonthOut:

@@ -14,6 +14,7 @@ from loyalty.core.paging import CursorInvalid, Page, decode_cursor, page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import openings
+from loyalty.points.models import LedgerOpening
 from loyalty.programs.rules import Program
 
 _PAGE: Final = 500
@@ -33,13 +34,14 @@ class Broken:
 class Proof:
     """What a check of all sealed days found; `head` is the newest digest, for keeping elsewhere.
 
-    Before `opened_until` opening balances stand for entries, and `opening_holds` tells whether they are as they were.
+    Where an `opening` stands for the first entries, `opening_holds` tells whether it is as it was made; its digest is
+    for keeping elsewhere, too.
     """
 
     seals: int
     head: bytes | None
     broken: list[Broken]
-    opened_until: datetime | None
+    opening: LedgerOpening | None
     opening_holds: bool
 
     @property
@@ -86,9 +88,20 @@ async def seal_next(session: AsyncSession, *, program: Program, now: datetime, r
 async def prove(session: AsyncSession, *, program_id: UUID, until: datetime | None = None) -> Proof:
     """Digest every sealed day again, and name those that differ: a row was changed, removed or slipped in.
 
-    Of days that openings stand for, these are digested instead. Days after `until` are left out, if it is given.
+    Of days that an opening stands for, this is digested instead. Days after `until` are left out, if it is given.
     """
-    opening = await openings.find(session, program_id=program_id)
+    while True:
+        opening = await openings.find(session, program_id=program_id)
+        opened_until = opening.until if opening else None
+        proof = await _prove(session, program_id=program_id, opening=opening, until=until)
+        now = await openings.find(session, program_id=program_id)
+        if (now.until if now else None) == opened_until:  # or else entries may have gone meanwhile
+            return proof
+
+
+async def _prove(
+    session: AsyncSession, *, program_id: UUID, opening: LedgerOpening | None, until: datetime | None
+) -> Proof:
     opening_holds = opening is None
     count, before, broken = 0, _FIRST, []
     after: datetime | None = None
@@ -99,17 +112,21 @@ async def prove(session: AsyncSession, *, program_id: UUID, until: datetime | No
             digest = await _digest(session, program_id=program_id, before=before, period=period)
             entries, holds = digest.entries, holds and digest.value() == seal.digest
         elif seal.until == opening.until:
-            opening_holds = await digest_openings(session, program_id=program_id, seal=seal) == opening.digest
+            found = await digest_opening(session, program_id=program_id, until=seal.until, entries=opening.entries)
+            opening_holds = found == opening.digest
         if not holds:
             broken.append(Broken(seal.until, seal.entries, entries))
         before, after, count = seal.digest, seal.until, count + 1
-    return Proof(count, before if count else None, broken, opening.until if opening else None, opening_holds)
+    return Proof(count, before if count else None, broken, opening, opening_holds)
 
 
-async def digest_openings(session: AsyncSession, *, program_id: UUID, seal: models.LedgerSeal) -> bytes:
-    """Digest all that stands for a program's entries, begun from the seal of the last day it stands for."""
-    digest = Digest(seal.digest, since=seal.since, until=seal.until)
-    async for row in openings.rows(session, program_id=program_id):
+async def digest_opening(session: AsyncSession, *, program_id: UUID, until: datetime, entries: int) -> bytes:
+    """Digest all that stands for a program's entries: the seals of their days, balances, and what they did to lots."""
+    digest = Digest(_FIRST, since=until, until=until)
+    digest.add(("opening", entries))
+    async for seal in _chain(session, program_id=program_id, until=until):
+        digest.add(("seal", seal.since, seal.until, seal.entries, seal.digest.hex()))
+    async for row in openings.rows(session, program_id=program_id, until=until):
         digest.add(row)
     async for row in queries.stream_month_openings(session, program_id=program_id):
         digest.add(row)

@@ -38,7 +38,8 @@ def verify_ledger(slug: str) -> None:
     if found.differences or not proof.holds:
         sys.exit(1)
     click.echo(f"All {found.wallets} wallets hold ({found.entries} entries).")
-    if proof.opened_until is not None:
-        click.echo(f"Opening balances hold; they stand for what was written before {rfc3339(proof.opened_until)}.")
+    if opening := proof.opening:
+        stands = f"{opening.entries} entries written before {rfc3339(opening.until)}"
+        click.echo(f"Opening balances hold, which stand for {stands}: {opening.digest.hex()}.")
     if proof.head is not None:
         click.echo(f"All {proof.seals} seals hold; the newest is {proof.head.hex()}.")

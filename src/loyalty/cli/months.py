@@ -46,7 +46,7 @@ def detach(table: str, before: datetime) -> None:
     Opening balances then stand for entries, once all their days are sealed; those of the last 31 days stay.
     """
 
-    async def take_off(sessions: Sessions) -> list[Part]:
+    async def take_off(sessions: Sessions) -> list[str]:
         closed = clock.now() - (_ENTRIES_STAY if table == "entries" else timedelta())
         async with transaction(sessions) as session:
             old = await _before(session, table, min(before.replace(tzinfo=UTC), closed))
@@ -56,12 +56,10 @@ def detach(table: str, before: datetime) -> None:
             async with transaction(sessions) as session:
                 for part in old:
                     await outbox.let_go(session, partition=part.name)
-        for part in old:
-            await months.detach(sessions, table, part)
-        return old
+        return await months.detach(sessions, table, old)
 
-    for part in with_sessions(take_off):
-        click.echo(part.name)
+    for name in with_sessions(take_off):
+        click.echo(name)
 
 
 async def _open_books(sessions: Sessions, *, until: datetime) -> None:

@@ -6,7 +6,7 @@ unique by other columns than the id is so within a month; who relies on more hol
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -110,13 +110,32 @@ async def extend(session: AsyncSession, table: str, *, now: datetime) -> list[Pa
     return made
 
 
-async def detach(sessions: Sessions, table: str, part: Part) -> None:
-    """Take a partition off, beside running transactions; it stays as a table of its own."""
+async def detach(sessions: Sessions, table: str, old: Collection[Part]) -> list[str]:
+    """Take partitions off, beside running transactions, for whose end it waits; return those that are gone.
+
+    They stay as tables of their own. One that was being taken off when something ended that is finished first.
+    """
     async with sessions() as session:
+        begun = [name for (name,) in await fetch(session, _BEGUN, table)]
+        await session.rollback()
         connection = await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
-        await connection.execute(text(f"ALTER TABLE {table} DETACH PARTITION {part.name} CONCURRENTLY"))
+        await connection.execute(text("SET lock_timeout = 0"))
+        await connection.execute(text("SET statement_timeout = 0"))
+        try:
+            for name in begun:
+                await connection.execute(text(f"ALTER TABLE {table} DETACH PARTITION {name} FINALIZE"))
+            for part in old:
+                await connection.execute(text(f"ALTER TABLE {table} DETACH PARTITION {part.name} CONCURRENTLY"))
+        finally:
+            await connection.execute(text("RESET lock_timeout"))
+            await connection.execute(text("RESET statement_timeout"))
+    return begun + [part.name for part in old]
 
 
+_BEGUN: Final = """
+SELECT part.relname FROM pg_inherits AS of JOIN pg_class AS part ON part.oid = of.inhrelid
+WHERE of.inhparent = $1::text::regclass AND of.inhdetachpending
+"""
 _REFERENCES: Final = """
 SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' AND conrelid = $1::text::regclass
 """

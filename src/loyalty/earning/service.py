@@ -134,6 +134,13 @@ async def awards(
     return found
 
 
+async def paid_by(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> set[UUID]:
+    """Return the entries that gave an order its points, when it was counted and since."""
+    first = await queries.list_awards(session, program_id=program_id, order_ids=[order_id])
+    since = await added(session, program_id=program_id, order_ids=[order_id])
+    return since | {row.entry_id for row in first if row.entry_id is not None}
+
+
 async def added(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> set[UUID]:
     """Return the entries that returns and amendments of these orders gave."""
     rows = await queries.list_additions(session, program_id=program_id, order_ids=order_ids)

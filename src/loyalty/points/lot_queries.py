@@ -243,7 +243,7 @@ SELECT entry_id, lot_id, points - back FROM (
     SELECT expired.id AS entry_id, allocation.lot_id, expired.points FROM allocations AS allocation
     JOIN entries AS expired ON expired.program_id = :program_id AND expired.id = allocation.entry_id
     WHERE allocation.program_id = :program_id AND allocation.lot_id = ANY(:lot_ids)
-        AND expired.kind = 'expire' AND expired.id >= {FLOOR}
+        AND allocation.entry_id >= {FLOOR} AND expired.kind = 'expire'
     UNION ALL
     SELECT entry_id, lot_id, points FROM lapse_openings WHERE program_id = :program_id AND lot_id = ANY(:lot_ids)
 ) AS lapsed CROSS JOIN LATERAL (

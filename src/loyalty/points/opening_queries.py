@@ -20,7 +20,8 @@ FLOOR: Final = """coalesce(
 
 
 async def find(session: AsyncSession, *, program_id: UUID) -> models.LedgerOpening | None:
-    return await session.get(models.LedgerOpening, program_id)
+    """Return a program's opening as it is now, even where it was asked for before in the session."""
+    return await session.get(models.LedgerOpening, program_id, populate_existing=True)
 
 
 async def find_of_wallet(session: AsyncSession, key: WalletKey) -> models.WalletOpening | None:
@@ -53,10 +54,10 @@ async def write(session: AsyncSession, opening: models.LedgerOpening) -> None:
     await session.flush()
 
 
-async def stream(session: AsyncSession, *, program_id: UUID) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield all rows of a program's wallets and lapses, in order of their keys."""
-    for statement in (_WALLETS, _LAPSES):
-        async for row in await session.stream(text(statement), {"program_id": program_id}):
+async def stream(session: AsyncSession, *, program_id: UUID, until: datetime) -> AsyncIterator[tuple[Any, ...]]:
+    """Yield all that stands for entries written before an instant, and the lots and allocations that these made."""
+    for statement in (_WALLETS, _LAPSES, _LOTS, _ALLOCATIONS):
+        async for row in await session.stream(text(statement), {"program_id": program_id, "until": ids.floor(until)}):
             yield tuple(row)
 
 
@@ -106,8 +107,16 @@ _DROP_REINSTATED: Final = "DELETE FROM lapse_openings WHERE program_id = :progra
 
 _WALLETS: Final = """
 SELECT 'wallet', member_id, unit, version, pending, available, held, debt FROM wallet_openings
-WHERE program_id = :program_id ORDER BY member_id, unit
+WHERE program_id = :program_id ORDER BY member_id, unit COLLATE "C"
 """
 _LAPSES: Final = """
 SELECT 'lapse', entry_id, lot_id, points FROM lapse_openings WHERE program_id = :program_id ORDER BY entry_id
+"""
+_LOTS: Final = """
+SELECT 'lot', id, entry_id, member_id, unit, granted FROM lots
+WHERE program_id = :program_id AND entry_id < :until ORDER BY id
+"""
+_ALLOCATIONS: Final = """
+SELECT 'allocation', entry_id, lot_id, points FROM allocations
+WHERE program_id = :program_id AND entry_id < :until ORDER BY entry_id, lot_id
 """

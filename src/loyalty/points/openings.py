@@ -54,6 +54,6 @@ async def write(
     await opening_queries.write(session, opening)
 
 
-def rows(session: AsyncSession, *, program_id: UUID) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield all that stands for a program's entries in wallets and lots, always in the same order."""
-    return opening_queries.stream(session, program_id=program_id)
+def rows(session: AsyncSession, *, program_id: UUID, until: datetime) -> AsyncIterator[tuple[Any, ...]]:
+    """Yield all that stands for a program's entries, and what these did to lots, always in the same order."""
+    return opening_queries.stream(session, program_id=program_id, until=until)

@@ -250,10 +250,12 @@ async def sources_wallets(session: AsyncSession, *, program_id: UUID, source_id:
     return sorted({lot.wallet for lot in found})
 
 
-async def earned_in(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> set[WalletKey]:
-    """Return the wallets into which a source has earned; after a merge they may be other ones than its owner's."""
-    found = await queries.list_entries_of_sources(session, program_id=program_id, source_ids=[source_id])
-    return {WalletKey(program_id, entry.member_id, entry.unit) for entry in found if entry.kind == EntryKind.EARN}
+async def earned_in(
+    session: AsyncSession, *, program_id: UUID, source_id: UUID, entry_ids: Collection[UUID]
+) -> set[WalletKey]:
+    """Return the wallets into which a source has earned by these entries; after a merge not its owner's alone."""
+    found = await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id)
+    return {lot.wallet for lot in found if lot.entry_id in entry_ids}
 
 
 async def activate_source(
