@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import asyncpg
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import NullPool
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from benchmarks import baseline, limit, servers
 from benchmarks.cost import Usage, folder_of, read_usage, resident_mib
@@ -17,6 +18,8 @@ from benchmarks.operations import OPERATIONS, ORDER, QUOTE, BaselineScript, Oper
 from benchmarks.report import BASELINE, LIMIT, OPEN_LOOP, PRODUCT, Cell, Run, read_run
 from benchmarks.servers import Running
 from benchmarks.shop import Shop, do, open_shop
+from loyalty.core import statistics
+from loyalty.core.db import Sessions
 from loyalty.core.embedded import Server
 
 CORES = os.cpu_count() or 1
@@ -63,6 +66,7 @@ class Bench:
     pair: tuple[Running, Running]
     by_hand: Running
     shop: Shop
+    analysts: Sequence[Sessions]
     resident_at_first: float
     runs: list[tuple[Cell, Run]] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
@@ -130,6 +134,8 @@ class Bench:
         self, cell: Cell, clients: Clients, on: Sequence[Running], rate: float | None, times: int = 1
     ) -> bool:
         """Measure; false, and nothing kept, where there was too little to do for a whole window."""
+        for sessions in self.analysts:
+            await statistics.refresh(sessions)
         warm, seconds = self._window(cell.clients, rate)
         meter = _Meter(self.server.pid, [server.pid for server in on])
         if rate is None:
@@ -173,8 +179,15 @@ async def assembled(server: Server, plan: Plan) -> AsyncIterator[Bench]:
         database = Database(server.url, find_pgbench(folder_of(server.pid)), admin)
         await _warm(shop, [alone, *pair])
         await admin.execute("ANALYZE")
-        yield Bench(plan, server, database, alone, (pair[0], pair[1]), by_hand, shop, at_first)
+        analysts = [_in_schema(server.url, schema) for schema in ("public", baseline.SCHEMA)]
+        yield Bench(plan, server, database, alone, (pair[0], pair[1]), by_hand, shop, analysts, at_first)
     await admin.close()
+
+
+def _in_schema(url: str, schema: str) -> Sessions:
+    """Let tables be analysed as a worker does, those of the baseline too; no connection is kept meanwhile."""
+    settings = {"server_settings": {"search_path": schema}}
+    return async_sessionmaker(create_async_engine(url, poolclass=NullPool, connect_args=settings))
 
 
 async def _warm(shop: Shop, servers: Sequence[Running]) -> None:
