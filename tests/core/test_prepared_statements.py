@@ -38,10 +38,12 @@ async def test_each_transaction_brings_its_time_outs_and_takes_them_along(settin
     limits = {"lock_timeout_ms": 1_234, "statement_timeout_ms": 5_678}
     async with application(settings, prepared_statements=False, pool_size=1, **limits) as (_, app):
         for sessions in (app.state.sessions, app.state.snapshots):
-            assert await _shown(sessions) == ("1234ms", "5678ms")
+            assert await _shown(sessions) == ("1234ms", "5678ms", "off")
         async with app.state.sessions.kw["bind"].connect() as connection:
             raw = (await connection.get_raw_connection()).driver_connection
-            assert tuple(await raw.fetchrow(_LIMITS)) == ("0", "0")
+            assert tuple(await raw.fetchrow(_LIMITS)) == ("0", "0", await raw.fetchval(_COMPILES))
+    async with application(settings, pool_size=1, **limits) as (_, app):
+        assert await _shown(app.state.sessions) == ("1234ms", "5678ms", "off")
 
 
 async def _shown(sessions: Sessions) -> tuple[str, ...]:
@@ -49,4 +51,5 @@ async def _shown(sessions: Sessions) -> tuple[str, ...]:
         return tuple((await session.execute(text(_LIMITS))).one())
 
 
-_LIMITS = "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
+_LIMITS = "SELECT current_setting('lock_timeout'), current_setting('statement_timeout'), current_setting('jit')"
+_COMPILES = "SELECT reset_val FROM pg_settings WHERE name = 'jit'"

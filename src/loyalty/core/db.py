@@ -57,8 +57,13 @@ UNPREPARED: Final = {"statement_cache_size": 0, "prepared_statement_cache_size":
 
 def create_engine(settings: Settings) -> AsyncEngine:
     named = {"application_name": "loyalty", "timezone": "UTC"}
-    limits = {"lock_timeout": settings.lock_timeout_ms, "statement_timeout": settings.statement_timeout_ms}
-    with_session = {"server_settings": named | {name: str(value) for name, value in limits.items()}}
+    # Compiling a statement takes longer than any here runs; plans look dear wherever statistics are old.
+    limits = {
+        "lock_timeout": f"{settings.lock_timeout_ms}",
+        "statement_timeout": f"{settings.statement_timeout_ms}",
+        "jit": "off",
+    }
+    with_session = {"server_settings": named | limits}
     engine = create_async_engine(
         settings.database_url,
         hide_parameters=True,
@@ -73,12 +78,12 @@ def create_engine(settings: Settings) -> AsyncEngine:
     return engine
 
 
-def limit_transactions(engine: AsyncEngine, limits_ms: Mapping[str, int]) -> None:
-    """Set time-outs as each transaction begins, for where a session is not this program's own.
+def limit_transactions(engine: AsyncEngine, settings: Mapping[str, str]) -> None:
+    """Set time-outs and the like as each transaction begins, for where a session is not this program's own.
 
     PgBouncer refuses them at the opening of a session, or drops them if told to ignore them.
     """
-    limits = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits_ms.items())
+    limits = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: SyncConnection) -> None:

@@ -72,9 +72,8 @@ def statement_of(sql: str, *, given: tuple[str, ...] = ()) -> TextClause:
 
 
 # Reports join large intermediate results, of which the planner, lacking statistics, may expect a single row; its
-# nested loops then take minutes where hash joins take a second. Discouraging them makes plans look so dear that they
-# would all be compiled, which takes seconds. Both settings end with the transaction.
-_PLANNING = text("SELECT set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true)")
+# nested loops then take minutes where hash joins take a second. The setting ends with the transaction.
+_PLANNING = text("SELECT set_config('enable_nestloop', 'off', true)")
 
 
 async def fetch_rows(session: AsyncSession, statement: TextClause, values: dict[str, object]) -> list[RowMapping]:

@@ -11,7 +11,7 @@ from loyalty.core.db import UNPREPARED, limit_transactions
 from loyalty.schema import METADATA
 
 # As each transaction begins: each migration has one of its own, and behind PgBouncer the session is not this program's.
-_PATIENCE = {"lock_timeout": 5_000}
+_PATIENCE = {"lock_timeout": "5000"}
 
 
 def _migrate(connection: Connection) -> None:
