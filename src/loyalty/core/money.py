@@ -188,7 +188,8 @@ def share(total: int, *, weights: list[int]) -> list[int]:
     if whole == 0:
         return [total, *([0] * (len(weights) - 1))]
     parts = [total * weight // whole for weight in weights]
-    order = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
-    for i in order[: total - sum(parts)]:
-        parts[i] += 1
+    if left := total - sum(parts):
+        order = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
+        for i in order[:left]:
+            parts[i] += 1
     return parts

@@ -5,12 +5,13 @@ goes in one statement, whichever tables it is for.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
+import msgspec
 from asyncpg import (
     Connection,
     InFailedSQLTransactionError,
@@ -19,7 +20,7 @@ from asyncpg import (
     PostgresConnectionError,
     PostgresError,
 )
-from sqlalchemy import event, text
+from sqlalchemy import ARRAY, event, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -50,7 +51,7 @@ async def insert_new_rows(session: AsyncSession, table: type[Row], rows: Rows, *
         return set()
     columns = tuple(rows[0])
     statement = f"{_insert(table.__tablename__, columns, first=1)} ON CONFLICT DO NOTHING RETURNING {returning}"
-    return {row[0] for row in await fetch(session, statement, *_transposed(rows, columns))}
+    return {row[0] for row in await fetch(session, statement, *_transposed(table.__tablename__, columns, rows))}
 
 
 async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any]:
@@ -162,14 +163,13 @@ async def _write(raw: Connection, waiting: Sequence[tuple[str, Rows]]) -> None:
         await _write_few(raw, few)
         few = {}
         table, columns = shape
-        records = [tuple([_copied(row[column]) for column in columns]) for row in rows]
-        await raw.copy_records_to_table(table, records=records, columns=columns)
+        await raw.copy_records_to_table(table, records=_records(table, columns, rows), columns=columns)
     await _write_few(raw, few)
 
 
 async def _write_few(raw: Connection, few: Mapping[tuple[str, tuple[str, ...]], Rows]) -> None:
     if few:
-        arrays = [array for (_, columns), rows in few.items() for array in _transposed(rows, columns)]
+        arrays = [array for (table, columns), rows in few.items() for array in _transposed(table, columns, rows)]
         await raw.fetch(_insert_all(tuple(few)), *arrays)
 
 
@@ -263,17 +263,34 @@ def _selection(table: type[Row]) -> tuple[str, tuple[str, ...]]:
     return f"SELECT {named} FROM {table.__tablename__}", tuple(columns)  # noqa: S608 -- our own names
 
 
-def _transposed(rows: Rows, columns: Sequence[str]) -> list[list[Any]]:
-    return [[_sent(row[column]) for row in rows] for column in columns]
+def _transposed(table: str, columns: Sequence[str], rows: Rows) -> list[list[Any]]:
+    """Return an array a column; what has no place in an array of its own kind is written as text."""
+    documents, lists = _unlike_others(table)
+    arrays = [[row[column] for row in rows] for column in columns]
+    for place, column in enumerate(columns):
+        if column in documents:
+            arrays[place] = [_as_json(value) for value in arrays[place]]
+        elif column in lists:
+            arrays[place] = [f"{{{','.join(map(str, value))}}}" for value in arrays[place]]
+    return arrays
 
 
-def _sent(value: Any) -> Any:
-    """Write a value as it stands in an array of its column."""
-    if isinstance(value, dict):
-        return json.dumps(value)
-    return f"{{{','.join(map(str, value))}}}" if isinstance(value, list) else value
+def _records(table: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:
+    """Return rows as COPY takes them: past SQLAlchemy, JSON is text."""
+    documents, _ = _unlike_others(table)
+    written = documents.intersection(columns)
+    if written:
+        rows = [row | {column: _as_json(row[column]) for column in written} for row in rows]
+    return list(map(itemgetter(*columns), rows))
 
 
-def _copied(value: Any) -> Any:
-    """Write a value as COPY takes it: past SQLAlchemy, JSON is text."""
-    return json.dumps(value) if isinstance(value, dict) else value
+@cache
+def _unlike_others(table: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the columns of a table that hold documents, and those that hold lists."""
+    columns = Row.metadata.tables[table].columns
+    documents = frozenset(own.name for own in columns if isinstance(own.type, postgresql.JSONB))
+    return documents, frozenset(own.name for own in columns if isinstance(own.type, ARRAY))
+
+
+def _as_json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()

@@ -1,7 +1,9 @@
 """What of an order counts towards points, and which of its lines a rule chooses."""
 
+from collections.abc import Iterable
+
 from loyalty.earning.facts import Purchase
-from loyalty.earning.terms import Conditions, Goods
+from loyalty.earning.terms import Conditions
 from loyalty.orders.rules import Line, LineKind
 from loyalty.programs.policies import EarningBase
 
@@ -17,24 +19,26 @@ class Basket:
             for index, line in enumerate(self.lines)
             if _counts(line, base) and (line.quantity or line.total_minor)
         ]
-        self._named: dict[str, dict[str | None, set[int]]] = {"skus": {}, "categories": {}, "brands": {}}
+        self._named: dict[str, dict[str | None, set[int]]] = {"sku": {}, "category": {}, "brand": {}}
         for index in self._all:
             line = self.lines[index]
-            for name, value in (("skus", line.sku), ("categories", line.category), ("brands", line.brand)):
-                self._named[name].setdefault(value, set()).add(index)
+            for what, name in (("sku", line.sku), ("category", line.category), ("brand", line.brand)):
+                self._named[what].setdefault(name, set()).add(index)
 
     def choose(self, conditions: Conditions) -> list[int]:
         """Return the indexes of the lines that conditions choose."""
-        if conditions.include.is_empty and conditions.exclude.is_empty:
+        include, exclude = conditions.include.named, conditions.exclude.named
+        if not include and not exclude:
             return self._all
-        chosen = set(self._all) if conditions.include.is_empty else self._of(conditions.include)
-        return sorted(chosen - self._of(conditions.exclude))
+        chosen = self._of(include) if include else set(self._all)
+        return sorted(chosen - self._of(exclude) if exclude else chosen)
 
-    def _of(self, goods: Goods) -> set[int]:
+    def _of(self, goods: Iterable[tuple[str, frozenset[str]]]) -> set[int]:
         found: set[int] = set()
-        for name, values in (("skus", goods.skus), ("categories", goods.categories), ("brands", goods.brands)):
-            for value in values & self._named[name].keys():
-                found |= self._named[name][value]
+        for what, names in goods:
+            there = self._named[what]
+            for name in names & there.keys():
+                found |= there[name]
         return found
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final, NamedTuple
-from uuid import UUID
 
 from loyalty.core.money import MAX_INTEGER, share
 from loyalty.earning.baskets import Basket
@@ -20,6 +20,7 @@ from loyalty.earning.terms import (
 )
 
 _UNLIMITED: Final = Allowance()
+_RANK: Final = attrgetter("rank")
 
 
 class Outcome(StrEnum):
@@ -71,25 +72,19 @@ def judge_order(rules: Iterable[RuleVersion], *, purchase: Purchase, moment: Mom
     Rules give first; multipliers then raise what rules per amount and per item gave.
     """
     basket = Basket(purchase, moment.base)
-    ranked = sorted(
-        (rule for rule in rules if rule.terms.activity is None), key=lambda rule: (-rule.terms.priority, rule.rule_id)
-    )
+    ranked = sorted([rule for rule in rules if rule.terms.activity is None], key=_RANK)
     plain = [rule for rule in ranked if not isinstance(rule.terms.gives, Multiplier)]
     raising = [rule for rule in ranked if isinstance(rule.terms.gives, Multiplier)]
     first = _combine([_judge(rule, purchase, moment, basket, {}) for rule in plain], held_back=())
     gave = _points_by_line(first, len(purchase.lines))
     blocking = [own for own in first if own.counts and own.rule.terms.combination is Combination.EXCLUSIVE]
     second = _combine([_judge(rule, purchase, moment, basket, gave) for rule in raising], held_back=blocking)
-    verdicts = {own.rule.rule_id: own for own in (*first, *second)}
-    return [verdicts[rule.rule_id] for rule in ranked]
+    return sorted([*first, *second], key=lambda own: own.rule.rank)
 
 
 def judge_activity(rules: Iterable[RuleVersion], *, activity: str, moment: Moment) -> list[Verdict]:
     """Count something that a member did under every rule for it, in order of priority."""
-    ranked = sorted(
-        (rule for rule in rules if rule.terms.activity == activity),
-        key=lambda rule: (-rule.terms.priority, rule.rule_id),
-    )
+    ranked = sorted([rule for rule in rules if rule.terms.activity == activity], key=_RANK)
     verdicts = []
     for rule in ranked:
         unmet = _unmet_then(rule, moment)
@@ -145,7 +140,7 @@ def _unmet_then(rule: RuleVersion, moment: Moment) -> Outcome | None:
     conditions = rule.terms.conditions
     if conditions.windows and not any(window.covers(moment.local) for window in conditions.windows):
         return Outcome.OUTSIDE_WINDOW
-    if moment.bars(rule):
+    if conditions.attributes and moment.bars(rule):
         return Outcome.OTHER_ATTRIBUTE
     if conditions.count_orders and not _is_counted(conditions, moment.order_number):
         return Outcome.OTHER_ORDER_NUMBER
@@ -187,7 +182,8 @@ def _give(
 
 def _limited(rule: RuleVersion, points: int, moment: Moment) -> tuple[Outcome, int, str | None]:
     """Keep a rule's points within its limits; return what is left of them, and which limit bound."""
-    limits, allowed = rule.terms.limits, moment.allowed.get(rule.rule_id, _UNLIMITED)
+    limits = rule.terms.limits
+    allowed = moment.allowed.get(rule.rule_id, _UNLIMITED) if moment.allowed else _UNLIMITED
     left, capped_by = points, None
     for name, most in (("per_order", limits.per_order), ("per_member", allowed.member), ("budget", allowed.budget)):
         if most is not None and most < left:
@@ -198,11 +194,13 @@ def _limited(rule: RuleVersion, points: int, moment: Moment) -> tuple[Outcome, i
 
 def _combine(verdicts: Sequence[Verdict], *, held_back: Collection[Verdict]) -> list[Verdict]:
     """Let only those count that go together; `held_back` are exclusive ones that have counted before."""
+    if not held_back and all(own.rule.terms.combination is Combination.STACK for own in verdicts):
+        return list(verdicts)
     exclusive = {own.rule.terms.unit: own.rule for own in reversed(list(held_back))}
     kept: list[Verdict] = []
     for own in verdicts:
         unit, above = own.rule.terms.unit, exclusive.get(own.rule.terms.unit)
-        if own.counts and above is not None and _rank(above) < _rank(own.rule):
+        if own.counts and above is not None and above.rank < own.rule.rank:
             kept.append(_dropped(own, Outcome.OUTRANKED))
             continue
         kept.append(own)
@@ -221,10 +219,6 @@ def _combine(verdicts: Sequence[Verdict], *, held_back: Collection[Verdict]) -> 
         else own
         for own in kept
     ]
-
-
-def _rank(rule: RuleVersion) -> tuple[int, UUID]:
-    return (-rule.terms.priority, rule.rule_id)
 
 
 def _dropped(verdict: Verdict, outcome: Outcome) -> Verdict:

@@ -31,10 +31,12 @@ class Moment:
 
     def bars(self, rule: RuleVersion) -> bool:
         """Tell whether a rule asks for attributes that the member has not."""
+        asked = rule.terms.conditions.attributes
+        if not asked:
+            return False
         if self.barred is not None:
             return rule.rule_id in self.barred
-        asked = rule.terms.conditions.attributes
-        return bool(asked) and any(self.attributes.get(name) not in values for name, values in asked.items())
+        return any(self.attributes.get(name) not in values for name, values in asked.items())
 
 
 class Bought(Protocol):

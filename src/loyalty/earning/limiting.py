@@ -35,6 +35,8 @@ class Tally:
         """Return what rules with limits may still give a member on a local day."""
         found = {}
         for rule in rules:
+            if not rule.terms.limits.span_orders:
+                continue
             key, budget = _usage_key(rule, member_id, day), rule.terms.limits.budget
             per_member = rule.terms.limits.per_member
             of_member = None
@@ -43,14 +45,13 @@ class Tally:
             of_budget = None
             if budget is not None:
                 of_budget = max(0, budget - self.spent.get(rule.rule_id, 0) - self.more_spent[rule.rule_id])
-            if of_member is not None or of_budget is not None:
-                found[rule.rule_id] = Allowance(of_member, of_budget)
+            found[rule.rule_id] = Allowance(of_member, of_budget)
         return found
 
     def count(self, rules: Iterable[RuleVersion], *, member_id: UUID, day: date, points: Mapping[UUID, int]) -> None:
         """Count points, by rule, towards the limits; what goes back is negative."""
         for rule in rules:
-            if own := points.get(rule.rule_id):
+            if rule.terms.limits.span_orders and (own := points.get(rule.rule_id)):
                 if (key := _usage_key(rule, member_id, day)) is not None:
                     self.more_used[key] += own
                 if rule.terms.limits.budget is not None:

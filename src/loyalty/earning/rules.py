@@ -1,6 +1,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from uuid import UUID
 
 from loyalty.core.money import share
@@ -20,6 +21,11 @@ class RuleVersion:
     active_from: datetime
     active_until: datetime | None
     ends: bool = False
+
+    @cached_property
+    def rank(self) -> tuple[int, int]:
+        """Where the rule stands among others, the least first: by priority, and of equal ones the older."""
+        return (-self.terms.priority, self.rule_id.int)
 
 
 @dataclass(frozen=True)

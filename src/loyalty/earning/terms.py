@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 from loyalty.programs.policies import LimitPeriod
@@ -92,9 +93,11 @@ class Goods:
     categories: frozenset[str] = frozenset()
     brands: frozenset[str] = frozenset()
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.skus or self.categories or self.brands)
+    @cached_property
+    def named(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        """What names lines, and which names are meant."""
+        found = (("sku", self.skus), ("category", self.categories), ("brand", self.brands))
+        return tuple((what, names) for what, names in found if names)
 
     def hold(self, sku: str, category: str | None, brand: str | None) -> bool:
         """Tell whether a line is named by any of these."""
@@ -143,7 +146,7 @@ class Conditions:
     order_numbers: frozenset[int] = frozenset()
     every_nth_order: int | None = None
 
-    @property
+    @cached_property
     def count_orders(self) -> bool:
         return bool(self.order_numbers) or self.every_nth_order is not None
 
@@ -162,6 +165,11 @@ class Limits:
     per_member: MemberLimit | None = None
     budget: int | None = None
 
+    @cached_property
+    def span_orders(self) -> bool:
+        """Whether what one order earns leaves less for others."""
+        return self.per_member is not None or self.budget is not None
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -172,7 +180,7 @@ class Terms:
     combination: Combination = Combination.STACK
     priority: int = 0
 
-    @property
+    @cached_property
     def activity(self) -> str | None:
         return self.gives.activity if isinstance(self.gives, PointsPerActivity) else None
 
