@@ -50,6 +50,8 @@ def test_no_text_makes_reading_fail_and_only_what_was_written_is_an_id(text: str
         "0" * 25 + "A",
         "0" * 25 + "\u0660",  # a digit, but not ours
         " " + "0" * 25,
+        "0_" * 13,
+        "0" * 25 + "!",
     ],
 )
 def test_nothing_else_is_an_id(text: str) -> None:
@@ -66,3 +68,9 @@ def test_ids_are_made_in_order() -> None:
     made = [ids.new() for _ in range(2_000)]
     assert made == sorted(set(made))
     assert {value.version for value in made} == {7}
+
+
+def test_what_is_drawn_has_its_length_and_every_symbol_in_every_place() -> None:
+    drawn = [ids.draw(9) for _ in range(2_000)]
+    assert [set(places) for places in zip(*drawn, strict=True)] == [set(ids.CROCKFORD)] * 9
+    assert len(set(drawn)) == 2_000

@@ -1,5 +1,6 @@
 """Ids: UUIDv7 inside, a prefix and 26 lower-case Crockford characters outside (`mem_01j…`)."""
 
+import secrets
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -13,7 +14,11 @@ PUBLIC_LENGTH: Final = 26
 _LOWER: Final = CROCKFORD.lower()
 _PAIRS: Final = [high + low for high in _LOWER for low in _LOWER]
 _SHIFTS: Final = range(120, -1, -10)
-_VALUE: Final = {symbol: value for value, symbol in enumerate(_LOWER)}
+_TO_BASE_32: Final = bytes(
+    (b"0123456789abcdefghijklmnopqrstuv"[_LOWER.index(chr(own))] if chr(own) in _LOWER else ord("!"))
+    for own in range(256)
+)
+"""What each of Crockford's symbols is where `int` reads base 32; all others are what it refuses."""
 
 
 def new() -> UUID:
@@ -45,15 +50,19 @@ def encode(value: UUID) -> str:
 
 def decode(text: str) -> UUID | None:
     """Read what `encode` wrote; None for anything else."""
-    if len(text) != PUBLIC_LENGTH or text[0] not in "01234567":
+    if len(text) != PUBLIC_LENGTH or text[0] not in "01234567" or not text.isascii():
         return None
-    number = 0
-    for symbol in text:
-        value = _VALUE.get(symbol)
-        if value is None:
-            return None
-        number = number << 5 | value
+    try:
+        number = int(text.encode().translate(_TO_BASE_32), 32)
+    except ValueError:
+        return None
     return _made(number.to_bytes(16))
+
+
+def draw(symbols: int) -> str:
+    """Draw so many of Crockford's symbols that nobody can guess, of 5 bits each."""
+    bits = secrets.randbits(5 * symbols)
+    return "".join([CROCKFORD[(bits >> shift) & 31] for shift in range(0, 5 * symbols, 5)])
 
 
 def public(prefix: str, value: UUID) -> str:

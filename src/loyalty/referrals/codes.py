@@ -5,10 +5,10 @@ d, modulo x^5 + x^2 + 1, then r is appended. That finds every single mistyped sy
 """
 
 import re
-import secrets
 from enum import StrEnum
 from typing import Final
 
+from loyalty.core import ids
 from loyalty.core.ids import CROCKFORD
 
 GENERATED_LENGTH: Final = 10
@@ -50,7 +50,7 @@ def check_character(symbols: str) -> str:
 def generate() -> str:
     """Make a random code (45 bits) that reads like nothing offensive."""
     while True:
-        body = "".join(secrets.choice(CROCKFORD) for _ in range(GENERATED_LENGTH - 1))
+        body = ids.draw(GENERATED_LENGTH - 1)
         code = body + check_character(body)
         if not is_offensive(code):
             return code

@@ -1,11 +1,10 @@
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from loyalty.core.ids import CROCKFORD
+from loyalty.core import ids
 from loyalty.programs.policies import LimitPeriod
 from loyalty.rewards.errors import RewardEndsTooSoon
 
@@ -50,7 +49,7 @@ def check_dates(available_from: datetime | None, available_until: datetime | Non
 
 def make_coupon_code() -> str:
     """Make an unguessable code of 80 random bits in Crockford's alphabet."""
-    return "".join(secrets.choice(CROCKFORD) for _ in range(COUPON_SYMBOLS))
+    return ids.draw(COUPON_SYMBOLS)
 
 
 def fold_coupon_code(text: str) -> str:
