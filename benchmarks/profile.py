@@ -1,6 +1,6 @@
 """Where each microsecond of an operation goes: CPU by library, room and function, and every statement.
 
-`python -m benchmarks.profile [operation]`, an order unless told; written to `profile.txt`.
+`python -m benchmarks.profile [operation [clients]]`, an order of one client unless told; written to `profile.txt`.
 """
 
 import json
@@ -36,33 +36,34 @@ _FUNCTIONS = 40
 _STATEMENT_WIDTH = 150
 
 
-def main(name: str) -> None:
+def main(name: str, clients: int) -> None:
     operation = next(own for own in OPERATIONS if own.name == name)
     remove(HOME)
     with serve(HOME) as server, TemporaryDirectory() as folder:
         migrate.upgrade(server.url)
         kept = Path(folder) / "seen.json"
         with watched("sampling", server.url, kept=kept) as running:
-            sample, database_ms = uvloop.run(_drive(server, running, operation))
-        lines = _written(operation, sample, json.loads(kept.read_text()), database_ms=database_ms)
+            sample, database_ms = uvloop.run(_drive(server, running, operation, clients=clients))
+        heading = f"{operation.name}: {len(sample.latencies_ms)} times by {clients} {'client' if clients == 1 else 'clients'}"
+        lines = [heading, *_written(sample, json.loads(kept.read_text()), database_ms=database_ms)]
     remove(HOME)
     TEXT.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
-async def _drive(server: Server, running: Running, operation: Operation) -> tuple[Sample, float]:
-    """Let one client do it: what waits then waits for the database, and not for other requests."""
+async def _drive(server: Server, running: Running, operation: Operation, *, clients: int) -> tuple[Sample, float]:
+    """Let clients do it. What waits for one client waits for the database; many show what is done for a group."""
     shop: Shop = await open_shop(server.url, port=running.port, members=MEMBERS)
     if operation.uses_orders:
         await do(shop, partial(ORDER.product, shop), times=5000)
     script = partial(operation.product, shop)
-    await do(shop, script, times=_WARM_TIMES, clients=1)
+    await do(shop, script, times=_WARM_TIMES, clients=clients)
     await _analyse(server)
     await do(shop, script, times=1)
     os.kill(running.pid, signal.SIGUSR1)
     time.sleep(0.1)  # noqa: ASYNC251 -- nothing else runs here
     before = read_usage(servers=[], postmaster=server.pid)
-    done = await Clients(script, ports=[running.port], clients=1).closed(warm=0.0, seconds=SECONDS, snapshot=_nothing)
+    done = await Clients(script, ports=[running.port], clients=clients).closed(warm=0.0, seconds=SECONDS, snapshot=_nothing)
     used = read_usage(servers=[], postmaster=server.pid).since(before)
     assert not done.errors, done.refusal
     return done, 1000 * used.database / len(done.latencies_ms)
@@ -79,7 +80,7 @@ def _nothing() -> None:
     """Take no reading: the server tells of itself."""
 
 
-def _written(operation: Operation, sample: Sample, seen: Mapping[str, Any], *, database_ms: float) -> list[str]:
+def _written(sample: Sample, seen: Mapping[str, Any], *, database_ms: float) -> list[str]:
     times = len(sample.latencies_ms)
     each = 1e6 * seen["cpu_seconds"] / seen["samples"] / times
     own, within = Counter[str](seen["own"]), Counter[str](seen["within"])
@@ -95,7 +96,7 @@ def _written(operation: Operation, sample: Sample, seen: Mapping[str, Any], *, d
     waits = f"{ran / times:.1f} statements, {1e6 * waited / times:.0f} µs until answered"
     machine = f"{interpreter()}; load {os.getloadavg()[0]:.1f}"
     return [
-        f"{operation.name}: {times} times by one client, p50 {p50:.2f} ms; {machine}",
+        f"p50 {p50:.2f} ms; {machine}",
         f"{cpu}, {database}; {waits}",
         "",
         "CPU by library and room, µs each, of what runs there itself",
@@ -128,4 +129,5 @@ def _room(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else ORDER.name)
+    asked = sys.argv[1:]
+    main(asked[0] if asked else ORDER.name, int(asked[1]) if len(asked) > 1 else 1)

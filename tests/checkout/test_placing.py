@@ -14,7 +14,7 @@ from tests.shop import Json, Shop
 
 from loyalty.checkout import placing
 from loyalty.checkout.placing import Known, Placed, Wanted
-from loyalty.core import ids
+from loyalty.core import grouping, ids
 from loyalty.members import identifier_queries
 
 A_POINT_A_EURO: Json = {"points": 1, "step_minor": {"EUR": 100}}
@@ -23,7 +23,8 @@ LIMITED: Json = {"limits": {"per_member": {"points": 90, "period": "month"}, "bu
 
 @pytest.fixture
 def groups(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
-    """Return, of each group, which of its orders were placed with it."""
+    """Return, of each group, which of its orders were placed with it; none goes beside another."""
+    monkeypatch.setattr(grouping, "_ABREAST", 1)
     seen: list[list[bool]] = []
     place = placing.place
 

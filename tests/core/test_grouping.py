@@ -22,26 +22,46 @@ class Work:
         return [10 * item for item in items]
 
 
-async def test_who_comes_during_a_group_is_the_next_one_and_hears_their_own_result() -> None:
+async def test_who_comes_during_two_groups_is_in_the_next_and_hears_their_own_result() -> None:
     work = Work()
     groups = Groups(work)
-    first = asyncio.create_task(groups.submit("a", 1))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    others = [asyncio.create_task(groups.submit("a", n)) for n in (2, 3, 4)]
-    elsewhere = asyncio.create_task(groups.submit("b", 5))
-    await asyncio.sleep(0)
+    first = [asyncio.create_task(groups.submit("a", n)) for n in (1, 2, 3)]
+    await _a_moment()
+    assert work.groups == [("a", [1, 2]), ("a", [3])]
+    others = [asyncio.create_task(groups.submit("a", n)) for n in (4, 5, 6)]
+    elsewhere = asyncio.create_task(groups.submit("b", 7))
+    await _a_moment()
+    assert work.groups[2:] == [("b", [7])]
     work.may_go.set()
-    assert await asyncio.gather(first, *others, elsewhere) == [10, 20, 30, 40, 50]
-    assert work.groups == [("a", [1]), ("b", [5]), ("a", [2, 3, 4])]
+    assert await asyncio.gather(*first, *others, elsewhere) == [10, 20, 30, 40, 50, 60, 70]
+    assert sorted(item for key, items in work.groups for item in items if key == "a") == [1, 2, 3, 4, 5, 6]
+    assert await groups.submit("a", 8) == 80
+
+
+async def test_a_second_group_begins_once_as_many_wait_as_are_worked_on() -> None:
+    work = Work()
+    groups = Groups(work)
+    first = [asyncio.create_task(groups.submit("a", n)) for n in range(8)]
+    await _a_moment()
+    assert work.groups == [("a", [0, 1, 2, 3]), ("a", [4, 5, 6, 7])]
+    work.may_go.set()
+    await asyncio.gather(*first)
+    work.may_go.clear()
+    alone = asyncio.create_task(groups.submit("a", 10))
+    await _a_moment()
+    beside = asyncio.create_task(groups.submit("a", 11))
+    await _a_moment()
+    assert work.groups[2:] == [("a", [10]), ("a", [11])]
+    work.may_go.set()
+    assert await asyncio.gather(alone, beside) == [100, 110]
 
 
 async def test_what_fails_is_told_to_its_group_and_the_next_goes_on() -> None:
     work = Work()
     work.may_go.set()
     groups = Groups(work)
-    found = await asyncio.gather(*(groups.submit("a", n) for n in (1, 13)), return_exceptions=True)
-    assert [type(own) for own in found] == [ValueError, ValueError]
+    found = await asyncio.gather(*(groups.submit("a", n) for n in (1, 13, 2, 3)), return_exceptions=True)
+    assert [type(own) for own in found] == [ValueError, ValueError, int, int]
     assert await groups.submit("a", 2) == 20
 
 
@@ -55,25 +75,24 @@ async def test_where_nothing_can_be_worked_on_everybody_who_waits_hears_so_at_on
         return [10 * item for item in items]
 
     groups = Groups(work)
-    first = asyncio.create_task(groups.submit("a", 13))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    others = [asyncio.create_task(groups.submit("a", n)) for n in (1, 2)]
+    first = [asyncio.create_task(groups.submit("a", n)) for n in (13, 1)]
+    await _a_moment()
+    others = [asyncio.create_task(groups.submit("a", n)) for n in (2, 3)]
     await asyncio.sleep(0)
     may_go.set()
-    found = await asyncio.gather(first, *others, return_exceptions=True)
-    assert [type(own) for own in found] == [TooManyWaiting] * 3
+    found = await asyncio.gather(*first, *others, return_exceptions=True)
+    assert [type(own) for own in found] == [TooManyWaiting, int, TooManyWaiting, TooManyWaiting]
     assert await groups.submit("a", 3) == 30
 
 
 async def test_who_goes_away_takes_nobody_along() -> None:
     work = Work()
     groups = Groups(work)
-    one, other = asyncio.create_task(groups.submit("a", 1)), asyncio.create_task(groups.submit("a", 2))
+    one, other, last = [asyncio.create_task(groups.submit("a", n)) for n in (1, 2, 3)]
     await asyncio.sleep(0)
     one.cancel()
     work.may_go.set()
-    assert await other == 20
+    assert await asyncio.gather(other, last) == [20, 30]
     with pytest.raises(asyncio.CancelledError):
         await one
 
@@ -85,8 +104,8 @@ async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
         return [10 * item for item in items]
 
     groups = Groups(work)
-    found = await asyncio.gather(*(groups.submit("a", n) for n in (1, 13)), return_exceptions=True)
-    assert [type(own) for own in found] == [asyncio.CancelledError] * 2
+    found = await asyncio.gather(*(groups.submit("a", n) for n in (1, 13, 2)), return_exceptions=True)
+    assert [type(own) for own in found] == [asyncio.CancelledError, asyncio.CancelledError, int]
     assert await groups.submit("a", 2) == 20
 
 
@@ -102,3 +121,9 @@ async def test_no_more_than_so_many_wait_or_go_together(monkeypatch: pytest.Monk
     work.may_go.set()
     assert await asyncio.gather(*waiting) == [0, 10, 20, 30, 40]
     assert {len(items) for _, items in work.groups} <= {1, 2}
+
+
+async def _a_moment() -> None:
+    """Let groups begin."""
+    for _ in range(4):
+        await asyncio.sleep(0)
