@@ -86,7 +86,7 @@ def test_shares_sum_to_the_points_of_lines_chosen_and_no_cap_is_passed(
         assert own.counts == (own.points > 0)
         assert sum(own.line_points) == own.points
         for line, points in zip(purchase.lines, own.line_points, strict=False):
-            named = not asks.include.named or asks.include.hold(line.sku, line.category, line.brand)
+            named = asks.include.is_anything or asks.include.hold(line.sku, line.category, line.brand)
             excluded = asks.exclude.hold(line.sku, line.category, line.brand)
             assert points == 0 or (named and not excluded and (line.quantity or line.total_minor))
 

@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.checkout import rules
 from loyalty.earning import limiting
 from loyalty.earning import service as earning
-from loyalty.earning.evaluation import judge_order
+from loyalty.earning.evaluation import Judge
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
 from loyalty.earning.paying import Given, pay_order
-from loyalty.earning.rules import Award, RuleVersion
+from loyalty.earning.rules import Award
 from loyalty.earning.service import Count
 from loyalty.members import service as members
 from loyalty.orders import models as order_models
@@ -93,21 +93,21 @@ async def judge(
     if not buyer.may_earn_at(at):
         return None
     known = await earning.rule_set(session, program_id=program.id)
-    in_force, local = known.at(at), at.astimezone(program.rules.zone)
-    tally = await limits(session, program_id=program.id, rules=in_force, occasions=[(buyer.id, local.date())])
+    judge, local = known.judge_at(at), at.astimezone(program.rules.zone)
+    tally = await limits(session, program_id=program.id, rules=judge.limited, occasions=[(buyer.id, local.date())])
     moment = Moment(
         local,
         base=program.rules.earning_base,
-        attributes=await earning.attributes(session, program_id=program.id, member_id=buyer.id, rules=in_force),
+        attributes=await earning.attributes(session, program_id=program.id, member_id=buyer.id, rules=judge.asking),
         order_number=await _order_number(
-            session, program_id=program.id, member_id=buyer.id, rules_=in_force, unrecorded=unrecorded
+            session, program_id=program.id, member_id=buyer.id, judge=judge, unrecorded=unrecorded
         ),
-        allowed=tally.allowances(in_force, member_id=buyer.id, day=local.date()),
+        allowed=tally.allowances(judge.limited, member_id=buyer.id, day=local.date()),
     )
-    verdicts = judge_order(in_force, purchase=Purchase.of(order, order.lines), moment=moment)
+    verdicts = judge.judge(purchase=Purchase.of(order, order.lines), moment=moment)
     given = {own.rule.rule_id: own.points for own in verdicts if own.counts}
-    tally.count(in_force, member_id=buyer.id, day=local.date(), points=given)
-    return Count(order.id, at, known.number, in_force, moment, verdicts, tally)
+    tally.count(judge.limited, member_id=buyer.id, day=local.date(), points=given)
+    return Count(order.id, at, known.number, judge, moment, verdicts, tally)
 
 
 async def lock_waiting(
@@ -147,10 +147,10 @@ def source_of(order_id: UUID) -> Source:
 
 
 async def _order_number(
-    session: AsyncSession, *, program_id: UUID, member_id: UUID, rules_: Sequence[RuleVersion], unrecorded: int
+    session: AsyncSession, *, program_id: UUID, member_id: UUID, judge: Judge, unrecorded: int
 ) -> int | None:
     """Count a customer's orders, if any rule asks for it."""
-    if not any(rule.terms.conditions.count_orders for rule in rules_):
+    if not judge.counting:
         return None
     recorded = await orders.numbers(session, program_id=program_id, customer_ids=[member_id])
     return recorded.get(member_id, 0) + unrecorded

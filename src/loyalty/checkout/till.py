@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import service as earning
-from loyalty.earning.evaluation import judge_order
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
 from loyalty.earning.paying import Given, pay_order
@@ -61,15 +60,14 @@ async def know(
     concerned = buyers.union(others)
     standings = await members.standings(session, program_id=program.id, member_ids=concerned) if concerned else {}
     rule_set = await earning.rule_set(session, program_id=program.id)
-    terms = [version.terms for version in rule_set.versions]
     numbers: dict[UUID, int] = {}
-    if any(own.conditions.count_orders for own in terms):
+    if rule_set.count_orders:
         numbers = await orders.numbers(session, program_id=program.id, customer_ids=buyers)
         for order in orders_:
             if order.customer_id is not None and recorded:
                 numbers[order.customer_id] -= 1
     attributes: dict[UUID, dict[str, str]] = {}
-    if any(own.conditions.attributes for own in terms):
+    if rule_set.ask_attributes:
         attributes = await members.attributes(session, program_id=program.id, member_ids=buyers)
     counting = {
         (buyer.id, counted_at(order, buyer))
@@ -77,7 +75,7 @@ async def know(
         if order.customer_id is not None and (buyer := standings.get(order.customer_id)) is not None
     }
     # Orders of different times may count by different versions of a rule, which need not be limited alike.
-    limited = {(rule.rule_id, rule.version): rule for _, at in counting for rule in rule_set.at(at)}
+    limited = {(rule.rule_id, rule.version): rule for _, at in counting for rule in rule_set.judge_at(at).limited}
     occasions = {(member_id, at.astimezone(program.rules.zone).date()) for member_id, at in counting}
     tally = await limits(session, program_id=program.id, rules=limited.values(), occasions=occasions)
     return Known(
@@ -148,18 +146,19 @@ def judge(known: Known, order: NewOrder) -> Count | None:
     at = counted_at(order, buyer)
     if not buyer.may_earn_at(at):
         return None
-    rules, local = known.rule_set.at(at), at.astimezone(known.program.rules.zone)
+    judge, local = known.rule_set.judge_at(at), at.astimezone(known.program.rules.zone)
     moment = Moment(
         local,
         base=known.program.rules.earning_base,
         attributes=known.attributes.get(buyer.id, {}),
-        order_number=number if any(rule.terms.conditions.count_orders for rule in rules) else None,
-        allowed=known.tally.allowances(rules, member_id=buyer.id, day=local.date()),
+        order_number=number if judge.counting else None,
+        allowed=known.tally.allowances(judge.limited, member_id=buyer.id, day=local.date()),
     )
-    verdicts = judge_order(rules, purchase=Purchase.of(order, order.lines), moment=moment)
-    given = {own.rule.rule_id: own.points for own in verdicts if own.counts}
-    known.tally.count(rules, member_id=buyer.id, day=local.date(), points=given)
-    return Count(order.id, at, known.rule_set.number, rules, moment, verdicts, known.tally)
+    verdicts = judge.judge(purchase=Purchase.of(order, order.lines), moment=moment)
+    if judge.limited:
+        given = {own.rule.rule_id: own.points for own in verdicts if own.counts}
+        known.tally.count(judge.limited, member_id=buyer.id, day=local.date(), points=given)
+    return Count(order.id, at, known.rule_set.number, judge, moment, verdicts, known.tally)
 
 
 def counted_at(order: NewOrder, buyer: Standing) -> datetime:

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import limiting, models, queries, service
-from loyalty.earning.evaluation import judge_order
 from loyalty.earning.facts import Purchase
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import Allowance, Excess, Given, Lack, RuleVersion, compare
@@ -85,7 +84,8 @@ async def recount(
     known = await service.count_of(session, program_id=program_id, order_id=order_id, given=awards, zone=zone)
     if known is None:
         return Recount()
-    rules, moment = known
+    judge, moment = known
+    rules = judge.rules
     changed = await changes(session, program_id=program_id, order_id=order_id)
     first = {row.rule_id: row.points for row in awards}
     given = [
@@ -95,7 +95,7 @@ async def recount(
     ]
     day = moment.local.date()
     tally = await limiting.lock(session, program_id=program_id, rules=rules, occasions=[(buyer, day)])
-    verdicts = judge_order(rules, purchase=purchase, moment=moment)
+    verdicts = judge.judge(purchase=purchase, moment=moment)
     excess, lacks = compare(
         given,
         due={own.rule.rule_id: own.points for own in verdicts if own.counts},

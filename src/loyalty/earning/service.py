@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import models, queries
-from loyalty.earning.evaluation import Verdict, judge_order
+from loyalty.earning.evaluation import Judge, Verdict
 from loyalty.earning.facts import Moment, Purchase, read_facts, write_facts
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import Award, Given, RuleVersion, in_force
 from loyalty.members import service as members
 
 _MOST_RULE_SETS: Final = 1_000
+_NOBODY: Final = Judge(())
 _RULE_SETS: Final[dict[tuple[UUID, int], "RuleSet"]] = {}
 
 
@@ -40,19 +41,32 @@ class RuleSet:
         return {own.terms.activity for own in self.versions}
 
     @cached_property
-    def _found(self) -> dict[tuple[int, str | None], list[RuleVersion]]:
+    def count_orders(self) -> bool:
+        """Whether any version asks which of a customer's orders one is."""
+        return any(own.terms.conditions.count_orders for own in self.versions)
+
+    @cached_property
+    def ask_attributes(self) -> bool:
+        return any(own.terms.conditions.attributes for own in self.versions)
+
+    @cached_property
+    def _found(self) -> dict[tuple[int, str | None], Judge]:
         return {}
 
-    def at(self, instant: datetime, *, activity: str | None = None) -> list[RuleVersion]:
-        """Return the rules in force at an instant: those for orders, or for an activity."""
+    def judge_at(self, instant: datetime, *, activity: str | None = None) -> Judge:
+        """Return the rules in force at an instant, ready to judge: those for orders, or for an activity."""
         if activity not in self._counted:
-            return []  # callers name types as they like, and not each is to be kept
+            return _NOBODY  # callers name types as they like, and not each is to be kept
         asked = (bisect_right(self._turns, instant), activity)
         found = self._found.get(asked)
         if found is None:
-            found = [rule for rule in in_force(self.versions, at=instant) if rule.terms.activity == activity]
-            self._found[asked] = found
+            rules = [rule for rule in in_force(self.versions, at=instant) if rule.terms.activity == activity]
+            found = self._found[asked] = Judge(rules)
         return found
+
+    def at(self, instant: datetime, *, activity: str | None = None) -> list[RuleVersion]:
+        """Return the rules in force at an instant: those for orders, or for an activity."""
+        return self.judge_at(instant, activity=activity).rules
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Count:
     order_id: UUID
     counted_at: datetime
     rule_set: int
-    rules: list[RuleVersion]
+    judge: Judge
     moment: Moment
     verdicts: list[Verdict]
     tally: Tally
@@ -115,7 +129,7 @@ async def record(session: AsyncSession, *, program_id: UUID, counts: Sequence[tu
                 "order_id": count.order_id,
                 "counted_at": count.counted_at,
                 "rule_set": count.rule_set,
-                "facts": write_facts(count.rules, count.moment),
+                "facts": write_facts(count.judge.asking, count.moment),
             }
             for count, _ in counts
         ],
@@ -171,7 +185,7 @@ async def count_of(
     order_id: UUID,
     given: Sequence[models.OrderAward],
     zone: ZoneInfo,
-) -> tuple[list[RuleVersion], Moment] | None:
+) -> tuple[Judge, Moment] | None:
     """Return the rules and the moment that an order was counted by; None for one that could earn nothing.
 
     Orders of a release that did not record this are counted by the rules that gave them points.
@@ -187,14 +201,14 @@ async def _counted_by(
     program_id: UUID,
     given: Sequence[models.OrderAward],
     zone: ZoneInfo,
-) -> tuple[list[RuleVersion], Moment] | None:
+) -> tuple[Judge, Moment] | None:
     if row is not None:
         known = await rule_set(session, program_id=program_id, until=row.rule_set)
-        return known.at(row.counted_at), read_facts(row.facts, local=row.counted_at.astimezone(zone))
+        return known.judge_at(row.counted_at), read_facts(row.facts, local=row.counted_at.astimezone(zone))
     if not given:
         return None
     rules = await queries.list_rule_versions(session, program_id=program_id, awards=given)
-    return rules, Moment(max(rule.active_from for rule in rules).astimezone(zone))
+    return Judge(rules), Moment(max(rule.active_from for rule in rules).astimezone(zone))
 
 
 async def traces(
@@ -211,5 +225,5 @@ async def traces(
     for order_id, purchase in purchases.items():
         row, own = rows.get(order_id), given.get(order_id, ())
         known = await _counted_by(session, row, program_id=program_id, given=own, zone=zone)
-        found[order_id] = [] if known is None else judge_order(known[0], purchase=purchase, moment=known[1])
+        found[order_id] = [] if known is None else known[0].judge(purchase=purchase, moment=known[1])
     return found

@@ -94,12 +94,11 @@ class Goods:
     brands: frozenset[str] = frozenset()
 
     @cached_property
-    def named(self) -> tuple[tuple[str, frozenset[str]], ...]:
-        """What names lines, and which names are meant."""
-        found = (("sku", self.skus), ("category", self.categories), ("brand", self.brands))
-        return tuple((what, names) for what, names in found if names)
+    def is_anything(self) -> bool:
+        """Whether it names nothing, and so any line is meant."""
+        return not (self.skus or self.categories or self.brands)
 
-    def hold(self, sku: str, category: str | None, brand: str | None) -> bool:
+    def hold(self, sku: str | None, category: str | None, brand: str | None) -> bool:
         """Tell whether a line is named by any of these."""
         return sku in self.skus or category in self.categories or brand in self.brands
 
