@@ -147,15 +147,10 @@ def _orders(crowd: Crowd) -> dict[str, Rows]:
             | {"total_minor": "minor"},
             f"{source} CROSS JOIN {_BOUGHT} WHERE NOT spent",
         ),
-        "order_awards": (
-            program
-            | {"order_id": order, "rule_id": f"'{crowd.rule_id}'::uuid", "rule_version": "1", "unit": "'points'"}
-            | {"base_minor": "7997::bigint", "points": _points(1), "line_points": f"'{{{POINTS},0,0}}'::bigint[]"}
-            | {"entry_id": _named(crowd, _ENTRY)},
-            f"{source} WHERE NOT spent",
-        ),
         "order_counts": (
-            program | {"order_id": order, "counted_at": at, "rule_set": "1", "facts": "'{}'::jsonb"},
+            program
+            | {"order_id": order, "counted_at": at, "rule_set": "1", "facts": "'{}'::jsonb"}
+            | {"awards": f"jsonb_build_array({_award(crowd)})"},
             f"{source} WHERE NOT spent",
         ),
         "idempotency_keys": (
@@ -165,6 +160,14 @@ def _orders(crowd: Crowd) -> dict[str, Rows]:
             f"{source} WHERE NOT spent",
         ),
     }
+
+
+def _award(crowd: Crowd) -> str:
+    """Write what the only rule gave an order."""
+    said = {"rule": f"'{crowd.rule_id}'", "version": "1", "unit": "'points'", "base": "7997", "points": _points(1)}
+    said |= {"lines": f"jsonb_build_array({POINTS}, 0, 0)", "entry": _named(crowd, _ENTRY)}
+    pairs = ", ".join(f"'{name}', {value}" for name, value in said.items())
+    return f"jsonb_build_object({pairs})"
 
 
 _BOUGHT = """

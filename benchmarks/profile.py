@@ -44,7 +44,9 @@ def main(name: str, clients: int) -> None:
         kept = Path(folder) / "seen.json"
         with watched("sampling", server.url, kept=kept) as running:
             sample, database_ms = uvloop.run(_drive(server, running, operation, clients=clients))
-        heading = f"{operation.name}: {len(sample.latencies_ms)} times by {clients} {'client' if clients == 1 else 'clients'}"
+        heading = (
+            f"{operation.name}: {len(sample.latencies_ms)} times by {clients} {'client' if clients == 1 else 'clients'}"
+        )
         lines = [heading, *_written(sample, json.loads(kept.read_text()), database_ms=database_ms)]
     remove(HOME)
     TEXT.write_text("\n".join(lines) + "\n")
@@ -63,7 +65,9 @@ async def _drive(server: Server, running: Running, operation: Operation, *, clie
     os.kill(running.pid, signal.SIGUSR1)
     time.sleep(0.1)  # noqa: ASYNC251 -- nothing else runs here
     before = read_usage(servers=[], postmaster=server.pid)
-    done = await Clients(script, ports=[running.port], clients=clients).closed(warm=0.0, seconds=SECONDS, snapshot=_nothing)
+    done = await Clients(script, ports=[running.port], clients=clients).closed(
+        warm=0.0, seconds=SECONDS, snapshot=_nothing
+    )
     used = read_usage(servers=[], postmaster=server.pid).since(before)
     assert not done.errors, done.refusal
     return done, 1000 * used.database / len(done.latencies_ms)

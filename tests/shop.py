@@ -28,7 +28,7 @@ _TENANT_TABLES = (
     "earning_usage", "entries", "event_floors", "events", "hold_reservations", "holds", "idempotency_keys",
     "identifiers", "lapse_openings", "ledger_openings", "lots",
     "member_merges", "member_passwords", "member_status_changes", "members", "month_openings", "order_award_additions",
-    "order_award_reversals", "order_awards", "order_counts", "order_lines", "order_return_lines", "order_returns",
+    "order_award_reversals", "order_counts", "order_lines", "order_return_lines", "order_returns",
     "order_tenders", "orders", "profiles", "program_settings", "quotes", "redemption_cancellations", "redemptions",
     "referral_campaigns", "referral_clicks", "referral_codes", "referral_rewards", "referral_touches", "referrals",
     "reward_grants", "rewards", "simulation_members", "simulation_months", "simulation_points", "simulation_rules",

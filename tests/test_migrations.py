@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 from tests.conftest import SECRET, connect, drop_database, running
-from tests.shop import open_shop
+from tests.shop import Shop, open_shop
 
 from loyalty.app import create_app
 from loyalty.core import ids, migrate
@@ -137,14 +137,8 @@ async def _schema(url: str) -> dict[str, list[dict[str, Any]]]:
 
 async def test_wallets_that_lost_sight_of_a_date_find_it_again(server_url: str) -> None:
     """As they were left by orders that were placed together, one of them late."""
-    name = f"migrations_{uuid4().hex}"
-    await _fetch(server_url, f"CREATE DATABASE {name}")
-    url = f"{server_url.rpartition('/')[0]}/{name}"
-    await asyncio.to_thread(migrate.upgrade, url)
-    app = create_app(Settings(database_url=url, secret_key=SecretStr(SECRET)))
     due = "SELECT member_id, next_due_at FROM wallets ORDER BY member_id"
-    async with running(app), connect(app) as client:
-        shop = await open_shop(client, app)
+    async with _shop(server_url) as (shop, url):
         held, idle, plain = [await shop.enrol() for _ in range(3)]
         for member in (held, idle, plain):
             await shop.order(100, customer_id=member["customer_id"])
@@ -159,4 +153,41 @@ async def test_wallets_that_lost_sight_of_a_date_find_it_again(server_url: str) 
         assert (after, of_plain[1]) == (before, None)
         assert of_idle[1] is not None
         await shop.books_hold()
+
+
+async def test_what_rules_gave_orders_moves_into_their_counts_and_back(server_url: str) -> None:
+    """One order is of the first release, which kept what rules gave, and not by which set of them it was counted."""
+    async with _shop(server_url) as (shop, url):
+        ann = await shop.enrol()
+        rule = {"kind": "bonus", "points": 7, "conditions": {"channels": ["app"]}}
+        await shop.post("/v1/earning-rules", {"name": "app", "terms": rule})
+        placed = [await shop.order(total, customer_id=ann["customer_id"], channel="app") for total in (19, 0, 1)]
+        old = ids.parse("ord", placed[2]["id"])
+        await _fetch(url, "UPDATE order_counts SET rule_set = NULL WHERE order_id = $1", old)
+        paths = [f"/v1/orders/{own['id']}" for own in placed]
+        before = [await shop.get(path) for path in paths]
+        assert [len(own["awards"]) for own in before] == [2, 1, 2]
+        await asyncio.to_thread(migrate.downgrade, url, revision="0021")
+        assert await _fetch(url, "SELECT order_id FROM order_counts WHERE order_id = $1", old) == []
+        kept = "SELECT points, base_minor, line_points, entry_id IS NULL FROM order_awards ORDER BY order_id, points"
+        rows = [tuple(row) for row in await _fetch(url, kept)]
+        assert rows == [(7, 1_900, [7], False), (19, 1_900, [19], False), (7, 0, [7], False), (1, 100, [1], False),
+                        (7, 100, [7], False)]  # fmt: skip
+        await asyncio.to_thread(migrate.upgrade, url)
+        assert [await shop.get(path) for path in paths] == before
+        await shop.post(f"{paths[2]}/returns", {"whole": True})
+        assert (await shop.get(f"/v1/members/{ann['id']}/wallets"))["data"][0]["available"] == 33
+        await shop.books_hold()
+
+
+@asynccontextmanager
+async def _shop(server_url: str) -> AsyncIterator[tuple[Shop, str]]:
+    """Serve a program from a database of its own, whose schema may change."""
+    name = f"migrations_{uuid4().hex}"
+    await _fetch(server_url, f"CREATE DATABASE {name}")
+    url = f"{server_url.rpartition('/')[0]}/{name}"
+    await asyncio.to_thread(migrate.upgrade, url)
+    app = create_app(Settings(database_url=url, secret_key=SecretStr(SECRET)))
+    async with running(app), connect(app) as client:
+        yield await open_shop(client, app), url
     await drop_database(server_url.replace("+asyncpg", ""), name)

@@ -53,7 +53,7 @@ async def test_a_second_group_begins_once_as_many_wait_as_are_worked_on() -> Non
     await _a_moment()
     assert work.groups[2:] == [("a", [10]), ("a", [11])]
     work.may_go.set()
-    assert await asyncio.gather(alone, beside) == [100, 110]
+    assert list(await asyncio.gather(alone, beside)) == [100, 110]
 
 
 async def test_what_fails_is_told_to_its_group_and_the_next_goes_on() -> None:
@@ -92,7 +92,7 @@ async def test_who_goes_away_takes_nobody_along() -> None:
     await asyncio.sleep(0)
     one.cancel()
     work.may_go.set()
-    assert await asyncio.gather(other, last) == [20, 30]
+    assert list(await asyncio.gather(other, last)) == [20, 30]
     with pytest.raises(asyncio.CancelledError):
         await one
 

@@ -32,8 +32,9 @@ COMPARED = [
     WHERE t.program_id = :id ORDER BY i.value
     """,
     """
-    SELECT o.external_id, t.points, t.base_minor, t.line_points FROM order_awards AS t
-    JOIN orders AS o ON o.program_id = t.program_id AND o.id = t.order_id
+    SELECT o.external_id, own -> 'points' AS points, own -> 'base' AS base, own -> 'lines' AS lines
+    FROM order_counts AS t JOIN orders AS o ON o.program_id = t.program_id AND o.id = t.order_id
+    CROSS JOIN jsonb_array_elements(t.awards) AS own
     WHERE t.program_id = :id ORDER BY o.external_id
     """,
     """

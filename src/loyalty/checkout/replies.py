@@ -12,7 +12,7 @@ from loyalty.core.clock import rfc3339
 from loyalty.core.money import MoneyOut
 from loyalty.core.paging import Page
 from loyalty.earning.evaluation import Verdict
-from loyalty.earning.models import OrderAward
+from loyalty.earning.rules import PaidAward
 from loyalty.earning.terms import kind_of
 from loyalty.members.schemas import MemberOut
 from loyalty.orders.models import Order, OrderLine
@@ -297,7 +297,7 @@ def rule_id_out(rule_id: UUID) -> str:
     return ids.public("rul", rule_id)
 
 
-def _award_out(award: OrderAward, currency: str) -> AwardOut:
+def _award_out(award: PaidAward, currency: str) -> AwardOut:
     return AwardOut(
         rule_id=rule_id_out(award.rule_id),
         rule_version=award.rule_version,

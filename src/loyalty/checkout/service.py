@@ -11,10 +11,10 @@ from loyalty.checkout.rules import Basket
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
-from loyalty.earning import models as earning_models
 from loyalty.earning import service as earning
 from loyalty.earning.evaluation import Verdict
 from loyalty.earning.facts import Purchase
+from loyalty.earning.rules import PaidAward
 from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import CustomerNotFound
@@ -50,7 +50,7 @@ class View:
 
     order: order_models.Order
     lines: list[order_models.OrderLine]
-    awards: list[earning_models.OrderAward]
+    awards: list[PaidAward]
     trace: list[Verdict]
     entries: list[point_models.Entry]
     referral: tuple[referral_models.Referral, list[referral_models.ReferralReward]] | None
@@ -212,15 +212,18 @@ async def views(session: AsyncSession, *, program: Program, order_ids: Collectio
     """Return those of these orders that are there, with what they earned and completed, all from stored rows."""
     found = await orders.listed(session, program_id=program.id, order_ids=order_ids)
     entries = await points.entries_of(session, program_id=program.id, source_ids=order_ids)
-    awards = await earning.awards(session, program_id=program.id, order_ids=order_ids)
+    counts = await earning.counts(session, program_id=program.id, order_ids=order_ids)
     added = await earning.added(session, program_id=program.id, order_ids=order_ids)
     purchases = {
         order.id: Purchase.of(order, [orders.line_of(line) for line in lines if line.amendment_id is None])
         for order, lines in found.values()
     }
-    traces = await earning.traces(
-        session, program_id=program.id, purchases=purchases, given=awards, zone=program.rules.zone
-    )
+    traces = {
+        own: await earning.trace(
+            session, counts.get(own), program_id=program.id, purchase=purchase, zone=program.rules.zone
+        )
+        for own, purchase in purchases.items()
+    }
     referrals = await rewarding.qualified_by(session, program_id=program.id, order_ids=order_ids)
     paid = await tenders.listed(session, program_id=program.id, order_ids=order_ids)
     discounts = await coupons.discounts(session, program_id=program.id, order_ids=order_ids)
@@ -228,7 +231,7 @@ async def views(session: AsyncSession, *, program: Program, order_ids: Collectio
         order.id: View(
             order,
             lines,
-            awards[order.id],
+            earning.awards_of(counts.get(order.id)),
             traces[order.id],
             [own for own in entries[order.id] if own.member_id == order.customer_id or own.kind in _MADE],
             referrals.get(order.id),

@@ -2,7 +2,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Date, ForeignKeyConstraint, Index, Integer
+from sqlalchemy import CheckConstraint, Date, ForeignKeyConstraint, Index, Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -57,7 +57,9 @@ class EarningRuleVersion(Row):
 class OrderCount(Row):
     """By what an order was counted: at which instant, under which rule set, and the facts of its moment that it asked.
 
-    A return counts the order again by the same.
+    A return counts the order again by the same. `awards` are what rules gave for it then, as `write_award` writes them;
+    that there is one row an order is the business uniqueness of earning: it pays a rule once, whatever key the request
+    carried. Without a rule set (orders of a first release) it was counted by the rules that it has awards of.
     """
 
     __tablename__ = "order_counts"
@@ -66,8 +68,9 @@ class OrderCount(Row):
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
     counted_at: Mapped[datetime]
-    rule_set: Mapped[int] = mapped_column(Integer)
+    rule_set: Mapped[int | None] = mapped_column(Integer)
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    awards: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
 
 
 class EarningUsage(Row):
@@ -102,38 +105,6 @@ class EarningBudget(Row):
     program_id: Mapped[UUID] = mapped_column(primary_key=True)
     rule_id: Mapped[UUID] = mapped_column(primary_key=True)
     points: Mapped[int]
-
-
-class OrderAward(Row):
-    """What one rule version gave for one order: the base it counted, its points, and each line's share of them.
-
-    The key is the business uniqueness of earning: an order pays a rule once, whatever key the request carried.
-    """
-
-    __tablename__ = "order_awards"
-    __table_args__ = (
-        ForeignKeyConstraint(["program_id", "order_id"], ["orders.program_id", "orders.id"]),
-        ForeignKeyConstraint(
-            ["program_id", "rule_id", "rule_version"],
-            [
-                "earning_rule_versions.program_id",
-                "earning_rule_versions.rule_id",
-                "earning_rule_versions.version",
-            ],
-        ),
-        CheckConstraint("points >= 0", name="points_not_negative"),
-        CheckConstraint("(points > 0) = (entry_id IS NOT NULL)", name="points_have_an_entry"),
-    )
-
-    program_id: Mapped[UUID] = mapped_column(primary_key=True)
-    order_id: Mapped[UUID] = mapped_column(primary_key=True)
-    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
-    rule_version: Mapped[int] = mapped_column(Integer)
-    base_minor: Mapped[int]
-    unit: Mapped[str]
-    points: Mapped[int]
-    line_points: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
-    entry_id: Mapped[UUID | None]
 
 
 class OrderAwardReversal(Row):

@@ -11,7 +11,7 @@ from loyalty.core.rows import fetch, fetch_rows, insert_rows
 from loyalty.earning import models
 from loyalty.earning.definitions import read_terms, write_terms
 from loyalty.earning.errors import EarningRuleNotFound
-from loyalty.earning.rules import Award, Given, RuleVersion
+from loyalty.earning.rules import PaidAward, RuleVersion
 from loyalty.earning.terms import Terms, kind_of
 
 _APPENDED: Final = "earning_rule_versions_appended"
@@ -151,50 +151,6 @@ async def list_counts(
     return {row.order_id: row for row in rows}
 
 
-async def list_given(
-    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
-) -> list[tuple[UUID, Given]]:
-    """Return what rules gave these orders when they were counted."""
-    own = models.OrderAward
-    found = await session.execute(
-        select(own.order_id, own.rule_id, own.rule_version, own.unit, own.points)
-        .where(own.program_id == program_id, own.order_id.in_(list(order_ids)))
-        .order_by(own.order_id, own.rule_id)
-    )
-    return [(row[0], Given(*row[1:])) for row in found]
-
-
-async def insert_awards(
-    session: AsyncSession, *, program_id: UUID, awards: Sequence[tuple[UUID, Award, UUID | None]]
-) -> None:
-    """Record what rules gave for orders: (order, award, its entry)."""
-    await insert_rows(
-        session,
-        models.OrderAward,
-        [
-            {
-                "program_id": program_id,
-                "order_id": order_id,
-                "rule_id": award.rule.rule_id,
-                "rule_version": award.rule.version,
-                "base_minor": award.base_minor,
-                "unit": award.rule.terms.unit,
-                "points": award.points,
-                "line_points": list(award.line_points),
-                "entry_id": entry_id,
-            }
-            for order_id, award, entry_id in awards
-        ],
-    )
-
-
-async def list_awards(
-    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
-) -> list[models.OrderAward]:
-    ending = "WHERE program_id = $1 AND order_id = ANY($2::uuid[]) ORDER BY order_id, rule_id"
-    return await fetch_rows(session, models.OrderAward, ending, program_id, list(order_ids))
-
-
 def as_rule_version(row: models.EarningRuleVersion) -> RuleVersion | None:
     """Return a version as orders are counted by it; None for a draft."""
     if row.active_from is None:
@@ -224,7 +180,7 @@ async def list_additions(
 
 
 async def list_rule_versions(
-    session: AsyncSession, *, program_id: UUID, awards: Sequence[models.OrderAward]
+    session: AsyncSession, *, program_id: UUID, awards: Sequence[PaidAward]
 ) -> list[RuleVersion]:
     """Return the very versions that these awards were counted under."""
     version = models.EarningRuleVersion

@@ -80,14 +80,13 @@ async def recount(
     `earlier` are its returns and amendments so far, in order, each with whether it was an amendment. Locks limits, and
     so comes before wallets.
     """
-    awards = await queries.list_awards(session, program_id=program_id, order_ids=[order_id])
-    known = await service.count_of(session, program_id=program_id, order_id=order_id, given=awards, zone=zone)
-    if known is None:
+    row = (await service.counts(session, program_id=program_id, order_ids=[order_id])).get(order_id)
+    if row is None:
         return Recount()
-    judge, moment = known
+    judge, moment = await service.counted_by(session, row, program_id=program_id, zone=zone)
     rules = judge.rules
     changed = await changes(session, program_id=program_id, order_id=order_id)
-    first = {row.rule_id: row.points for row in awards}
+    first = {row.rule_id: row.points for row in service.awards_of(row)}
     given = [
         Given(rule.rule_id, rule.version, rule.terms.unit, first.get(rule.rule_id, 0) + changed.of_rule(rule.rule_id))
         for rule in rules

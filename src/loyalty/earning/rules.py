@@ -39,6 +39,19 @@ class Award:
 
 
 @dataclass(frozen=True)
+class PaidAward:
+    """What a rule gave an order when it was counted: the base, each line's share, and the entry that has its points."""
+
+    rule_id: UUID
+    rule_version: int
+    unit: str
+    base_minor: int
+    points: int
+    line_points: tuple[int, ...]
+    entry_id: UUID | None
+
+
+@dataclass(frozen=True)
 class Given:
     """What a rule gave an order and has not been taken back since."""
 

@@ -1,6 +1,5 @@
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,10 +10,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import models, queries
+from loyalty.earning.definitions import read_award, write_award
 from loyalty.earning.evaluation import Judge, Verdict
 from loyalty.earning.facts import Moment, Purchase, read_facts, write_facts
 from loyalty.earning.limiting import Tally
-from loyalty.earning.rules import Award, Given, RuleVersion, in_force
+from loyalty.earning.rules import Award, PaidAward, RuleVersion, in_force
 from loyalty.members import service as members
 
 _MOST_RULE_SETS: Final = 1_000
@@ -130,29 +130,18 @@ async def record(session: AsyncSession, *, program_id: UUID, counts: Sequence[tu
                 "counted_at": count.counted_at,
                 "rule_set": count.rule_set,
                 "facts": write_facts(count.judge.asking, count.moment),
+                "awards": [write_award(award, paid.get(award.rule.rule_id)) for award in count.awards],
             }
-            for count, _ in counts
+            for count, paid in counts
         ],
     )
-    awards = [(count.order_id, award, paid.get(award.rule.rule_id)) for count, paid in counts for award in count.awards]
-    await queries.insert_awards(session, program_id=program_id, awards=awards)
-
-
-async def awards(
-    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
-) -> defaultdict[UUID, list[models.OrderAward]]:
-    """Return what rules gave each of these orders when it was counted."""
-    found: defaultdict[UUID, list[models.OrderAward]] = defaultdict(list)
-    for row in await queries.list_awards(session, program_id=program_id, order_ids=order_ids):
-        found[row.order_id].append(row)
-    return found
 
 
 async def paid_by(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> set[UUID]:
     """Return the entries that gave an order its points, when it was counted and since."""
-    first = await queries.list_awards(session, program_id=program_id, order_ids=[order_id])
+    row = (await counts(session, program_id=program_id, order_ids=[order_id])).get(order_id)
     since = await added(session, program_id=program_id, order_ids=[order_id])
-    return since | {row.entry_id for row in first if row.entry_id is not None}
+    return since | {own.entry_id for own in awards_of(row) if own.entry_id is not None}
 
 
 async def added(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> set[UUID]:
@@ -168,62 +157,28 @@ async def counts(
     return await queries.list_counts(session, program_id=program_id, order_ids=order_ids)
 
 
-async def given(
-    session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
-) -> defaultdict[UUID, list[Given]]:
-    """Return what rules gave these orders when they were counted, whatever went back since."""
-    found: defaultdict[UUID, list[Given]] = defaultdict(list)
-    for order_id, own in await queries.list_given(session, program_id=program_id, order_ids=order_ids):
-        found[order_id].append(own)
-    return found
+def awards_of(row: models.OrderCount | None) -> list[PaidAward]:
+    """Return what rules gave an order when it was counted, in order of their ids; nothing where it could earn none."""
+    found = [] if row is None else [read_award(own) for own in row.awards]
+    return sorted(found, key=lambda own: own.rule_id)
 
 
-async def count_of(
-    session: AsyncSession,
-    *,
-    program_id: UUID,
-    order_id: UUID,
-    given: Sequence[models.OrderAward],
-    zone: ZoneInfo,
-) -> tuple[Judge, Moment] | None:
-    """Return the rules and the moment that an order was counted by; None for one that could earn nothing.
-
-    Orders of a release that did not record this are counted by the rules that gave them points.
-    """
-    row = (await counts(session, program_id=program_id, order_ids=[order_id])).get(order_id)
-    return await _counted_by(session, row, program_id=program_id, given=given, zone=zone)
-
-
-async def _counted_by(
-    session: AsyncSession,
-    row: models.OrderCount | None,
-    *,
-    program_id: UUID,
-    given: Sequence[models.OrderAward],
-    zone: ZoneInfo,
-) -> tuple[Judge, Moment] | None:
-    if row is not None:
+async def counted_by(
+    session: AsyncSession, row: models.OrderCount, *, program_id: UUID, zone: ZoneInfo
+) -> tuple[Judge, Moment]:
+    """Return the rules and the moment that an order was counted by."""
+    if row.rule_set is not None:
         known = await rule_set(session, program_id=program_id, until=row.rule_set)
         return known.judge_at(row.counted_at), read_facts(row.facts, local=row.counted_at.astimezone(zone))
-    if not given:
-        return None
-    rules = await queries.list_rule_versions(session, program_id=program_id, awards=given)
+    rules = await queries.list_rule_versions(session, program_id=program_id, awards=awards_of(row))
     return Judge(rules), Moment(max(rule.active_from for rule in rules).astimezone(zone))
 
 
-async def traces(
-    session: AsyncSession,
-    *,
-    program_id: UUID,
-    purchases: Mapping[UUID, Purchase],
-    given: Mapping[UUID, Sequence[models.OrderAward]],
-    zone: ZoneInfo,
-) -> dict[UUID, list[Verdict]]:
-    """Tell what each rule said of orders when they were counted, and why; empty where nothing could be earned."""
-    rows = await counts(session, program_id=program_id, order_ids=list(purchases))
-    found = {}
-    for order_id, purchase in purchases.items():
-        row, own = rows.get(order_id), given.get(order_id, ())
-        known = await _counted_by(session, row, program_id=program_id, given=own, zone=zone)
-        found[order_id] = [] if known is None else known[0].judge(purchase=purchase, moment=known[1])
-    return found
+async def trace(
+    session: AsyncSession, row: models.OrderCount | None, *, program_id: UUID, purchase: Purchase, zone: ZoneInfo
+) -> list[Verdict]:
+    """Tell what each rule said of an order when it was counted, and why; empty where nothing could be earned."""
+    if row is None:
+        return []
+    judge, moment = await counted_by(session, row, program_id=program_id, zone=zone)
+    return judge.judge(purchase=purchase, moment=moment)

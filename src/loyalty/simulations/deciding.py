@@ -4,14 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from loyalty.earning.evaluation import Verdict, judge_order
+from loyalty.earning.evaluation import Judge, Verdict
 from loyalty.earning.facts import Moment, Purchase, read_facts
 from loyalty.earning.limiting import Tally
-from loyalty.earning.rules import Given
+from loyalty.earning.rules import PaidAward
 from loyalty.orders.rules import Placed
 from loyalty.simulations.rules import Sides, Tried
 
@@ -24,7 +25,7 @@ class Counted:
     at: datetime
     rule_set: int
     facts: Mapping[str, Any]
-    given: Sequence[Given]
+    given: Sequence[PaidAward]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Known:
     tally: Tally
     attributes: Mapping[UUID, Mapping[str, str]]
     numbers: Mapping[UUID, int]
+
+    @cached_property
+    def judge(self) -> Judge:
+        return Judge(own.rule for own in self.tried)
 
 
 @dataclass
@@ -70,18 +75,18 @@ def compare(known: Known, orders: Sequence[Counted]) -> Sums:
 
 
 def _judge(known: Known, own: Counted) -> list[Verdict]:
-    rules, member_id = [tried.rule for tried in known.tried], own.order.customer_id
+    limited, member_id = known.judge.limited, own.order.customer_id
     then = read_facts(own.facts, local=own.at.astimezone(known.zone))
     day = then.local.date()
     moment = replace(
         then,
         order_number=then.order_number or known.numbers.get(own.order.id),
         barred=_barred(known, own, then),
-        allowed=known.tally.allowances(rules, member_id=member_id, day=day),
+        allowed=known.tally.allowances(limited, member_id=member_id, day=day),
     )
-    verdicts = judge_order(rules, purchase=Purchase.of(own.order, own.order.lines), moment=moment)
+    verdicts = known.judge.judge(purchase=Purchase.of(own.order, own.order.lines), moment=moment)
     given = {said.rule.rule_id: said.points for said in verdicts if said.counts}
-    known.tally.count(rules, member_id=member_id, day=day, points=given)
+    known.tally.count(limited, member_id=member_id, day=day, points=given)
     return verdicts
 
 

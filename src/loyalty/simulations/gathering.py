@@ -26,11 +26,10 @@ async def gather(
     """Return what the decisions on these orders need, and those of them that could earn."""
     program_id, order_ids = simulation.program_id, [order.id for order in orders]
     counts = await earning.counts(session, program_id=program_id, order_ids=order_ids)
-    given = await earning.given(session, program_id=program_id, order_ids=order_ids)
     counted = [
-        Counted(order, count.counted_at, count.rule_set, count.facts, given[order.id])
+        Counted(order, count.counted_at, count.rule_set, count.facts, earning.awards_of(count))
         for order in orders
-        if (count := counts.get(order.id)) is not None
+        if (count := counts.get(order.id)) is not None and count.rule_set is not None
     ]
     rows = await queries.list_rules(session, program_id=program_id, simulation_id=simulation.id)
     tried = [_tried(row, simulation) for row in rows]
