@@ -175,7 +175,7 @@ async def test_what_rules_gave_orders_moves_into_their_counts_and_back(server_ur
                         (7, 100, [7], False)]  # fmt: skip
         await asyncio.to_thread(migrate.upgrade, url)
         assert [await shop.get(path) for path in paths] == before
-        await shop.post(f"{paths[2]}/returns", {"whole": True})
+        await shop.post(f"{paths[2]}/returns", {})
         assert (await shop.get(f"/v1/members/{ann['id']}/wallets"))["data"][0]["available"] == 33
         await shop.books_hold()
 

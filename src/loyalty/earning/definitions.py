@@ -1,11 +1,9 @@
-"""How a rule's terms, in which what asks for nothing is left out, and what rules gave are stored: as JSON."""
+"""How a rule's terms are stored: as JSON in which what asks for nothing is left out."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
-from uuid import UUID
 
-from loyalty.earning.rules import Award, PaidAward
 from loyalty.earning.terms import (
     WEEKDAYS,
     Bonus,
@@ -133,28 +131,3 @@ def _clock(minute: int) -> str:
 
 def _member_limit(written: Mapping[str, Any] | None) -> MemberLimit | None:
     return None if written is None else MemberLimit(written["points"], LimitPeriod(written["period"]))
-
-
-def write_award(award: Award, entry_id: UUID | None) -> dict[str, Any]:
-    """Write down what a rule gave an order, with the entry that has its points."""
-    return {
-        "rule": str(award.rule.rule_id),
-        "version": award.rule.version,
-        "unit": award.rule.terms.unit,
-        "base": award.base_minor,
-        "points": award.points,
-        "lines": award.line_points,
-        "entry": None if entry_id is None else str(entry_id),
-    }
-
-
-def read_award(written: Mapping[str, Any]) -> PaidAward:
-    return PaidAward(
-        rule_id=UUID(written["rule"]),
-        rule_version=written["version"],
-        unit=written["unit"],
-        base_minor=written["base"],
-        points=written["points"],
-        line_points=tuple(written["lines"]),
-        entry_id=None if written["entry"] is None else UUID(written["entry"]),
-    )

@@ -1,4 +1,4 @@
-"""The facts of an order and of its moment that rules ask for, and how those that a return needs are kept."""
+"""The facts of an order and of its moment that rules ask for; how those that a return needs, and awards, are kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol, Self
 from uuid import UUID
 
-from loyalty.earning.rules import Allowance, RuleVersion
+from loyalty.earning.rules import Allowance, Award, PaidAward, RuleVersion
 from loyalty.orders.rules import Line
 from loyalty.programs.policies import EarningBase
 
@@ -85,4 +85,29 @@ def read_facts(facts: Mapping[str, Any], *, local: datetime) -> Moment:
         barred=frozenset(UUID(rule_id) for rule_id in facts.get("barred", ())),
         order_number=facts.get("order_number"),
         allowed={UUID(rule_id): Allowance(*own) for rule_id, own in facts.get("allowed", {}).items()},
+    )
+
+
+def write_award(award: Award, entry_id: UUID | None) -> dict[str, Any]:
+    """Write down what a rule gave an order, with the entry that has its points."""
+    return {
+        "rule": str(award.rule.rule_id),
+        "version": award.rule.version,
+        "unit": award.rule.terms.unit,
+        "base": award.base_minor,
+        "points": award.points,
+        "lines": award.line_points,
+        "entry": None if entry_id is None else str(entry_id),
+    }
+
+
+def read_award(written: Mapping[str, Any]) -> PaidAward:
+    return PaidAward(
+        rule_id=UUID(written["rule"]),
+        rule_version=written["version"],
+        unit=written["unit"],
+        base_minor=written["base"],
+        points=written["points"],
+        line_points=tuple(written["lines"]),
+        entry_id=None if written["entry"] is None else UUID(written["entry"]),
     )

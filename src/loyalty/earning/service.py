@@ -10,9 +10,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import models, queries
-from loyalty.earning.definitions import read_award, write_award
 from loyalty.earning.evaluation import Judge, Verdict
-from loyalty.earning.facts import Moment, Purchase, read_facts, write_facts
+from loyalty.earning.facts import Moment, Purchase, read_award, read_facts, write_award, write_facts
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import Award, PaidAward, RuleVersion, in_force
 from loyalty.members import service as members
