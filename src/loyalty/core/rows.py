@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from asyncpg import (
@@ -20,7 +20,7 @@ from asyncpg import (
     PostgresConnectionError,
     PostgresError,
 )
-from sqlalchemy import ARRAY, event, text
+from sqlalchemy import ARRAY, DateTime, event, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -49,9 +49,9 @@ async def insert_new_rows(session: AsyncSession, table: type[Row], rows: Rows, *
     """Insert those of these rows that meet no other one, in their order; return what these have in a column."""
     if not rows:
         return set()
-    columns = tuple(rows[0])
-    statement = f"{_insert(table.__tablename__, columns, first=1)} ON CONFLICT DO NOTHING RETURNING {returning}"
-    return {row[0] for row in await fetch(session, statement, *_transposed(table.__tablename__, columns, rows))}
+    shape = _shape(table.__tablename__, tuple(rows[0]), rows)
+    statement = f"{_insert(shape, first=1)} ON CONFLICT DO NOTHING RETURNING {returning}"
+    return {row[0] for row in await fetch(session, statement, *_transposed(shape, rows))}
 
 
 async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any]:
@@ -169,8 +169,9 @@ async def _write(raw: Connection, waiting: Sequence[tuple[str, Rows]]) -> None:
 
 async def _write_few(raw: Connection, few: Mapping[tuple[str, tuple[str, ...]], Rows]) -> None:
     if few:
-        arrays = [array for (table, columns), rows in few.items() for array in _transposed(table, columns, rows)]
-        await raw.fetch(_insert_all(tuple(few)), *arrays)
+        shapes = [(_shape(table, columns, rows), rows) for (table, columns), rows in few.items()]
+        values = [value for shape, rows in shapes for value in _transposed(shape, rows)]
+        await raw.fetch(_insert_all(tuple(shape for shape, _ in shapes)), *values)
 
 
 @event.listens_for(Session, "before_flush")
@@ -216,31 +217,66 @@ _NOTHING: Final = text("SELECT")
 _SENT_AS_TEXT: Final = ("JSONB", "[]", "CHAR")
 
 
+class _Shape(NamedTuple):
+    """Which columns of a table rows name; `alike` are those in which all rows have the same, which is sent once."""
+
+    table: str
+    columns: tuple[str, ...]
+    alike: tuple[str, ...]
+
+
+def _shape(table: str, columns: tuple[str, ...], rows: Rows) -> _Shape:
+    """Tell the shape of rows: where they are of one program and instant, and else where they are of one program.
+
+    There are no shapes in between, since each has a statement of its own.
+    """
+    first, *others = rows
+    program, instants = _often_alike(table, columns)
+    for alike in (program + instants, program):
+        if all(row[column] is first[column] for column in alike for row in others):
+            return _Shape(table, columns, alike)
+    return _Shape(table, columns, ())
+
+
 @cache
-def _insert(table: str, columns: tuple[str, ...], *, first: int) -> str:
+def _often_alike(table: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    known = Row.metadata.tables[table].columns
+    instants = tuple(column for column in columns if isinstance(known[column].type, DateTime))
+    return tuple(column for column in columns if column == "program_id"), instants
+
+
+@cache
+def _insert(shape: _Shape, *, first: int) -> str:
     """Write the statement that inserts rows given as one array a column, the first of them as the `first` parameter.
 
     What has no place in an array of its own kind is sent as text.
     """
-    known = Row.metadata.tables[table].columns
-    kinds = [known[column].type.compile(_DIALECT) for column in columns]
-    sent = ["text" if any(own in kind for own in _SENT_AS_TEXT) else kind for kind in kinds]
-    names = [f'"{column}"' for column in columns]
-    into, arrays = ", ".join(names), ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(sent, start=first))
-    shown = ", ".join(f"{name}::{kind}" for name, kind in zip(names, kinds, strict=True))
+    known = Row.metadata.tables[shape.table].columns
+    shown, sought, arrays = [], [], []
+    for number, column in enumerate(shape.columns, start=first):
+        kind = known[column].type.compile(_DIALECT)
+        if column in shape.alike:
+            shown.append(f"${number}::{kind}")
+            continue
+        sent = "text" if any(own in kind for own in _SENT_AS_TEXT) else kind
+        shown.append(f'"{column}"::{kind}')
+        sought.append(f'"{column}"')
+        arrays.append(f"${number}::{sent}[]")
+    into = ", ".join(f'"{column}"' for column in shape.columns)
     return (
-        f"INSERT INTO {table} ({into}) SELECT {shown} "  # noqa: S608 -- names of our own tables
-        f"FROM unnest({arrays}) WITH ORDINALITY AS new ({into}, place_in_array) ORDER BY place_in_array"
+        f"INSERT INTO {shape.table} ({into}) SELECT {', '.join(shown)} "  # noqa: S608 -- names of our own tables
+        f"FROM unnest({', '.join(arrays)}) WITH ORDINALITY AS new ({', '.join(sought)}, place_in_array) "
+        "ORDER BY place_in_array"
     )
 
 
 @cache
-def _insert_all(shapes: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+def _insert_all(shapes: tuple[_Shape, ...]) -> str:
     """Write the statement that inserts into several tables; their rights are checked once all of it is there."""
     first, parts = 1, []
-    for table, columns in shapes:
-        parts.append(_insert(table, columns, first=first))
-        first += len(columns)
+    for shape in shapes:
+        parts.append(_insert(shape, first=first))
+        first += len(shape.columns)
     *others, last = parts
     named = ", ".join(f"part_{number} AS ({part})" for number, part in enumerate(others))
     return f"WITH {named} {last}" if others else last
@@ -263,16 +299,20 @@ def _selection(table: type[Row]) -> tuple[str, tuple[str, ...]]:
     return f"SELECT {named} FROM {table.__tablename__}", tuple(columns)  # noqa: S608 -- our own names
 
 
-def _transposed(table: str, columns: Sequence[str], rows: Rows) -> list[list[Any]]:
-    """Return an array a column; what has no place in an array of its own kind is written as text."""
-    documents, lists = _unlike_others(table)
-    arrays = [[row[column] for row in rows] for column in columns]
-    for place, column in enumerate(columns):
-        if column in documents:
-            arrays[place] = [_as_json(value) for value in arrays[place]]
+def _transposed(shape: _Shape, rows: Rows) -> list[Any]:
+    """Return an array a column, or the one value; what has no place in an array of its own kind is written as text."""
+    documents, lists = _unlike_others(shape.table)
+    found: list[Any] = []
+    for column in shape.columns:
+        if column in shape.alike:
+            found.append(rows[0][column])
+        elif column in documents:
+            found.append([_as_json(row[column]) for row in rows])
         elif column in lists:
-            arrays[place] = [f"{{{','.join(map(str, value))}}}" for value in arrays[place]]
-    return arrays
+            found.append([f"{{{','.join(map(str, row[column]))}}}" for row in rows])
+        else:
+            found.append([row[column] for row in rows])
+    return found
 
 
 def _records(table: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:

@@ -145,10 +145,6 @@ def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
         "paid_at": order.placed_at if order.paid else None,
         "payment_recorded_at": order.recorded_at if order.paid else None,
         "paid_when_placed": order.paid,
-        "delivered_at": None,
-        "delivery_recorded_at": None,
-        "paid_when_delivered": None,
-        "cancelled_at": None,
         "imported": order.imported,
         "store": order.store,
         "payment_method": order.payment_method,
@@ -158,7 +154,7 @@ def _row(order: NewOrder, program_id: UUID) -> dict[str, Any]:
 
 def _lines(order: NewOrder, program_id: UUID) -> list[dict[str, Any]]:
     return [
-        {"program_id": program_id, "order_id": order.id, "line": number, "amendment_id": None, **vars(line)}
+        {"program_id": program_id, "order_id": order.id, "line": number, **vars(line)}
         for number, line in enumerate(order.lines, start=1)
     ]
 

@@ -25,7 +25,6 @@ async def append_events(session: AsyncSession, *, program_id: UUID, events: Sequ
                 "version": event.version,
                 "occurred_at": event.occurred_at,
                 "recorded_at": event.recorded_at,
-                "number": None,
             }
             for event in events
         ],
