@@ -1,12 +1,14 @@
 """Rows read and written past SQLAlchemy, within a session's transaction.
 
-What is inserted waits until something else is asked of the database, or until the unit of work ends; what waits then
-goes in one statement, whichever tables it is for.
+What is inserted, or changed under lock, waits until something else is asked of the database, or until the unit of work
+ends; what waits then goes in one statement, whichever tables it is for.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
@@ -42,7 +44,21 @@ async def insert_rows(session: AsyncSession, table: type[Row], rows: Rows) -> No
     """Insert many rows of one table, soon; all must name the same columns. What refuses them is heard then."""
     if rows:
         await _connection(session)
-        session.info.setdefault(_WAITING, []).append((table.__tablename__, rows))
+        session.info.setdefault(_WAITING, _Waiting()).rows.append((table.__tablename__, rows))
+
+
+async def change_rows(session: AsyncSession, table: type[Row], statement: str, *values: Any, expected: int) -> None:
+    """Change rows that are locked, soon: an UPDATE … RETURNING of one table, of so many rows.
+
+    Raises AssertionError then if it finds others.
+    """
+    raw = await _connection(session)
+    waiting = session.info.get(_WAITING)
+    if waiting is not None and waiting.concerns(table.__tablename__):
+        # One statement changes a row once, and sees nothing of what it inserts itself.
+        await _sent(session, raw)
+    change = _Change(table.__tablename__, statement, values, expected)
+    session.info.setdefault(_WAITING, _Waiting()).changes.append(change)
 
 
 async def insert_new_rows(session: AsyncSession, table: type[Row], rows: Rows, *, returning: str) -> set[Any]:
@@ -56,11 +72,15 @@ async def insert_new_rows(session: AsyncSession, table: type[Row], rows: Rows, *
 
 async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any]:
     """Run a statement past SQLAlchemy, within the session's transaction; it fails as any other of the session does."""
-    raw = await _connection(session)
+    return await _sent(session, await _connection(session), statement, *values)
+
+
+async def _sent(session: AsyncSession, raw: Connection, statement: str = "", *values: Any) -> list[Any]:
+    """Write what waits, and then run a statement if there is one."""
     try:
         if waiting := session.info.pop(_WAITING, None):
             await _write(raw, waiting)
-        found: list[Any] = await raw.fetch(statement, *values)
+        found: list[Any] = await raw.fetch(statement, *values) if statement else []
     except _FAILURES as error:
         if _is_lost(raw, error):
             await (await session.connection()).invalidate()
@@ -150,28 +170,57 @@ async def _connection(session: AsyncSession) -> Connection:
     return raw
 
 
-async def _write(raw: Connection, waiting: Sequence[tuple[str, Rows]]) -> None:
-    """Write what waits: a table's rows together, and before those that refer to them."""
+class _Change(NamedTuple):
+    """An UPDATE of one table, with its values, that is to find so many rows."""
+
+    table: str
+    statement: str
+    values: tuple[Any, ...]
+    expected: int
+
+
+@dataclass
+class _Waiting:
+    """What is to be written: rows by table, and changes of tables, each at most once."""
+
+    rows: list[tuple[str, Rows]] = field(default_factory=list)
+    changes: list[_Change] = field(default_factory=list)
+
+    def concerns(self, table: str) -> bool:
+        return any(own.table == table for own in self.changes) or any(own == table for own, _ in self.rows)
+
+
+async def _write(raw: Connection, waiting: _Waiting) -> None:
+    """Write what waits: changes first, then a table's rows together, and before those that refer to them."""
     by_shape: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
-    for table, rows in waiting:
+    for table, rows in waiting.rows:
         by_shape.setdefault((table, tuple(rows[0])), []).extend(rows)
     few: dict[tuple[str, tuple[str, ...]], Rows] = {}
+    changes = waiting.changes
     for shape, rows in sorted(by_shape.items(), key=lambda own: _places()[own[0][0]]):
         if len(rows) < COPY_FROM_ROWS:
             few[shape] = rows
             continue
-        await _write_few(raw, few)
-        few = {}
+        await _write_few(raw, few, changes)
+        few, changes = {}, []
         table, columns = shape
         await raw.copy_records_to_table(table, records=_records(table, columns, rows), columns=columns)
-    await _write_few(raw, few)
+    await _write_few(raw, few, changes)
 
 
-async def _write_few(raw: Connection, few: Mapping[tuple[str, tuple[str, ...]], Rows]) -> None:
-    if few:
-        shapes = [(_shape(table, columns, rows), rows) for (table, columns), rows in few.items()]
-        values = [value for shape, rows in shapes for value in _transposed(shape, rows)]
-        await raw.fetch(_insert_all(tuple(shape for shape, _ in shapes)), *values)
+async def _write_few(
+    raw: Connection, few: Mapping[tuple[str, tuple[str, ...]], Rows], changes: Sequence[_Change]
+) -> None:
+    if not few and not changes:
+        return
+    shapes = [(_shape(table, columns, rows), rows) for (table, columns), rows in few.items()]
+    values = [value for change in changes for value in change.values]
+    values += [value for shape, rows in shapes for value in _transposed(shape, rows)]
+    updates = tuple((change.statement, len(change.values)) for change in changes)
+    [counts] = await raw.fetch(_written_at_once(updates, tuple(shape for shape, _ in shapes)), *values)
+    for change, changed in zip(changes, counts, strict=True):
+        if changed != change.expected:
+            raise AssertionError(f"rows of {change.table} that are locked were changed by another")
 
 
 @event.listens_for(Session, "before_flush")
@@ -214,6 +263,7 @@ _FAILURES: Final = (PostgresError, InterfaceError, InternalClientError)
 _DRIVER: Final = "driver_in_transaction"
 _WAITING: Final = "rows_waiting"
 _NOTHING: Final = text("SELECT")
+_PARAMETER: Final = re.compile(r"\$(\d+)")
 _SENT_AS_TEXT: Final = ("JSONB", "[]", "CHAR")
 
 
@@ -271,15 +321,26 @@ def _insert(shape: _Shape, *, first: int) -> str:
 
 
 @cache
-def _insert_all(shapes: tuple[_Shape, ...]) -> str:
-    """Write the statement that inserts into several tables; their rights are checked once all of it is there."""
+def _written_at_once(updates: tuple[tuple[str, int], ...], shapes: tuple[_Shape, ...]) -> str:
+    """Write the statement that changes and inserts into several tables, and tells how many rows each change found.
+
+    Rights are checked once all of it is there. Parameters of the changes, so many each, come first.
+    """
     first, parts = 1, []
+    for update, values in updates:
+        parts.append(_numbered_from(update, first))
+        first += values
     for shape in shapes:
         parts.append(_insert(shape, first=first))
         first += len(shape.columns)
-    *others, last = parts
-    named = ", ".join(f"part_{number} AS ({part})" for number, part in enumerate(others))
-    return f"WITH {named} {last}" if others else last
+    named = ", ".join(f"part_{number} AS ({part})" for number, part in enumerate(parts))
+    counts = ", ".join(f"(SELECT count(*) FROM part_{number})" for number in range(len(updates)))  # noqa: S608 -- a number
+    return f"WITH {named} SELECT {counts}"
+
+
+def _numbered_from(statement: str, first: int) -> str:
+    """Let the parameters of a statement be counted from another number than 1."""
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + first - 1}", statement)
 
 
 @cache

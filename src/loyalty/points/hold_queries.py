@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import fetch, fetch_rows, insert_rows
+from loyalty.core.rows import change_rows, fetch, fetch_rows, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import EndedHold
 from loyalty.points.rules import Hold, Reservation, WalletKey
@@ -92,18 +92,21 @@ async def insert_holds(session: AsyncSession, holds: Sequence[Hold], *, now: dat
 async def end_holds(session: AsyncSession, holds: Sequence[EndedHold], *, program_id: UUID) -> None:
     if not holds:
         return
-    await fetch(
+    await change_rows(
         session,
+        models.Hold,
         """
         UPDATE holds SET captured = ended.captured, ended_at = ended.ended_at, ended_by = ended.ended_by
         FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[]) AS ended (id, captured, ended_at, ended_by)
         WHERE holds.program_id = $1 AND holds.id = ended.id
+        RETURNING 1
         """,
         program_id,
         [own.id for own in holds],
         [own.captured for own in holds],
         [own.ended_at for own in holds],
         [own.ended_by for own in holds],
+        expected=len(holds),
     )
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import fetch, insert_rows
+from loyalty.core.rows import change_rows, fetch, insert_rows
 from loyalty.points import models
 from loyalty.points.opening_queries import FLOOR
 from loyalty.points.postings import Lapse
@@ -172,8 +172,9 @@ async def update_lots(session: AsyncSession, lots: Sequence[Lot]) -> None:
     """Write what changed about lots whose wallets are locked."""
     if not lots:
         return
-    await fetch(
+    await change_rows(
         session,
+        models.Lot,
         """
         UPDATE lots SET remaining = new.remaining, reserved = new.reserved, activates_at = new.activates_at,
             activated_at = new.activated_at, expires_at = new.expires_at,
@@ -182,6 +183,7 @@ async def update_lots(session: AsyncSession, lots: Sequence[Lot]) -> None:
             $8::smallint[], $9::smallint[])
             AS new (id, remaining, reserved, activates_at, activated_at, expires_at, idle_days, idle_months)
         WHERE lots.program_id = $1 AND lots.id = new.id
+        RETURNING 1
         """,
         lots[0].wallet.program_id,
         [lot.id for lot in lots],
@@ -192,6 +194,7 @@ async def update_lots(session: AsyncSession, lots: Sequence[Lot]) -> None:
         [lot.expires_at for lot in lots],
         [lot.idle.days if lot.idle else 0 for lot in lots],
         [lot.idle.months if lot.idle else 0 for lot in lots],
+        expected=len(lots),
     )
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import fetch, fetch_rows, insert_rows
+from loyalty.core.rows import change_rows, fetch, fetch_rows, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import Entry
 from loyalty.points.rules import Wallet, WalletKey
@@ -134,13 +134,14 @@ async def append_entries(session: AsyncSession, entries: Sequence[Entry]) -> Non
     )
 
 
-async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wallet]]) -> int:
-    """Write balances, each only over the version it was decided on; return how many were written."""
+async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wallet]]) -> None:
+    """Write balances, each only over the version it was decided on."""
     if not moved:
-        return 0
+        return
     wallets = [after for _, after in moved]
-    written = await fetch(
+    await change_rows(
         session,
+        models.Wallet,
         """
         UPDATE wallets SET pending = new.pending, available = new.available, held = new.held, debt = new.debt,
             version = new.version, last_at = new.last_at, next_due_at = new.next_due_at, active_at = new.active_at
@@ -163,8 +164,8 @@ async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wa
         [wallet.last_at for wallet in wallets],
         [wallet.next_due_at for wallet in wallets],
         [wallet.active_at for wallet in wallets],
+        expected=len(wallets),
     )
-    return len(written)
 
 
 async def list_entries(session: AsyncSession, key: WalletKey, *, before: int | None, limit: int) -> list[models.Entry]:
