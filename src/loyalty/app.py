@@ -28,6 +28,7 @@ from loyalty.core import clock, migrate, readiness
 from loyalty.core.db import Sessions, create_engine, create_hurried, create_reports, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
 from loyalty.core.express import Express
+from loyalty.core.grouping import Load
 from loyalty.core.problems import EXCEPTION_HANDLERS
 from loyalty.core.reference import OwnPagesOnly, ReferenceRoutes, reference_files
 from loyalty.core.settings import Settings
@@ -138,8 +139,8 @@ def create_app(settings: Settings) -> Litestar:
                 await replica.dispose()
 
     sessions, snapshots, keyring = create_sessions(engine), create_snapshots(engine), Keyring(settings)
-    hurried = create_hurried(engine)
-    order_express = OrderExpress(hurried, keyring)
+    hurried, load = create_hurried(engine), Load()
+    order_express = OrderExpress(hurried, keyring, load)
     application = Litestar(
         route_handlers=[*_ROUTES, live, ready, ReferenceRoutes, reference_files()],
         dependencies={
@@ -173,12 +174,12 @@ def create_app(settings: Settings) -> Litestar:
     )
     works: list[Together[Any, Any]] = [
         order_express,
-        QuoteExpress(hurried, keyring),
-        EnrolmentExpress(hurried, keyring),
-        RedemptionExpress(hurried, keyring),
-        HoldExpress(hurried, keyring),
-        CaptureExpress(hurried, keyring),
-        WalletExpress(hurried, keyring),
+        QuoteExpress(hurried, keyring, load),
+        EnrolmentExpress(hurried, keyring, load),
+        RedemptionExpress(hurried, keyring, load),
+        HoldExpress(hurried, keyring, load),
+        CaptureExpress(hurried, keyring, load),
+        WalletExpress(hurried, keyring, load),
     ]
     application.asgi_handler = Express(application.asgi_handler, {work.address: work for work in works})
     return application

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from loyalty.core import grouping
-from loyalty.core.grouping import Groups, TooManyWaiting
+from loyalty.core.grouping import Groups, Load, TooManyWaiting
 
 
 class Work:
@@ -24,7 +24,7 @@ class Work:
 
 async def test_who_comes_during_two_groups_is_in_the_next_and_hears_their_own_result() -> None:
     work = Work()
-    groups = Groups(work)
+    groups = Groups(work, Load())
     first = [asyncio.create_task(groups.submit("a", n)) for n in (1, 2, 3)]
     await _a_moment()
     assert work.groups == [("a", [1, 2]), ("a", [3])]
@@ -40,7 +40,7 @@ async def test_who_comes_during_two_groups_is_in_the_next_and_hears_their_own_re
 
 async def test_a_second_group_begins_once_as_many_wait_as_are_worked_on() -> None:
     work = Work()
-    groups = Groups(work)
+    groups = Groups(work, Load())
     first = [asyncio.create_task(groups.submit("a", n)) for n in range(8)]
     await _a_moment()
     assert work.groups == [("a", [0, 1, 2, 3]), ("a", [4, 5, 6, 7])]
@@ -56,10 +56,25 @@ async def test_a_second_group_begins_once_as_many_wait_as_are_worked_on() -> Non
     assert list(await asyncio.gather(alone, beside)) == [100, 110]
 
 
+async def test_no_second_group_begins_while_others_keep_the_server_busy() -> None:
+    work, load = Work(), Load()
+    orders, quotes = Groups(work, load), Groups(work, load)
+    elsewhere = asyncio.create_task(quotes.submit("a", 1))
+    await _a_moment()
+    here = [asyncio.create_task(orders.submit("a", n)) for n in (2, 3, 4)]
+    await _a_moment()
+    late = asyncio.create_task(orders.submit("a", 5))
+    await _a_moment()
+    assert work.groups == [("a", [1]), ("a", [2, 3, 4])]
+    work.may_go.set()
+    assert await asyncio.gather(elsewhere, *here, late) == [10, 20, 30, 40, 50]
+    assert load.groups == 0
+
+
 async def test_what_fails_is_told_to_its_group_and_the_next_goes_on() -> None:
     work = Work()
     work.may_go.set()
-    groups = Groups(work)
+    groups = Groups(work, Load())
     found = await asyncio.gather(*(groups.submit("a", n) for n in (1, 13, 2, 3)), return_exceptions=True)
     assert [type(own) for own in found] == [ValueError, ValueError, int, int]
     assert await groups.submit("a", 2) == 20
@@ -74,7 +89,7 @@ async def test_where_nothing_can_be_worked_on_everybody_who_waits_hears_so_at_on
             raise TooManyWaiting
         return [10 * item for item in items]
 
-    groups = Groups(work)
+    groups = Groups(work, Load())
     first = [asyncio.create_task(groups.submit("a", n)) for n in (13, 1)]
     await _a_moment()
     others = [asyncio.create_task(groups.submit("a", n)) for n in (2, 3)]
@@ -87,7 +102,7 @@ async def test_where_nothing_can_be_worked_on_everybody_who_waits_hears_so_at_on
 
 async def test_who_goes_away_takes_nobody_along() -> None:
     work = Work()
-    groups = Groups(work)
+    groups = Groups(work, Load())
     one, other, last = [asyncio.create_task(groups.submit("a", n)) for n in (1, 2, 3)]
     await asyncio.sleep(0)
     one.cancel()
@@ -103,7 +118,7 @@ async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
             raise asyncio.CancelledError
         return [10 * item for item in items]
 
-    groups = Groups(work)
+    groups = Groups(work, Load())
     found = await asyncio.gather(*(groups.submit("a", n) for n in (1, 13, 2)), return_exceptions=True)
     assert [type(own) for own in found] == [asyncio.CancelledError, asyncio.CancelledError, int]
     assert await groups.submit("a", 2) == 20
@@ -113,7 +128,7 @@ async def test_no_more_than_so_many_wait_or_go_together(monkeypatch: pytest.Monk
     monkeypatch.setattr(grouping, "_MOST_WAITING", 5)
     monkeypatch.setattr(grouping, "_MOST_TOGETHER", 2)
     work = Work()
-    groups = Groups(work)
+    groups = Groups(work, Load())
     waiting = [asyncio.create_task(groups.submit("a", n)) for n in range(5)]
     await asyncio.sleep(0)
     with pytest.raises(TooManyWaiting):

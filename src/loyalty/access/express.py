@@ -21,7 +21,7 @@ from loyalty.core import clock, idempotency
 from loyalty.core.db import Sessions, constraint_of, sqlstate_of
 from loyalty.core.errors import Invalid
 from loyalty.core.express import Address, Parcel, Reply
-from loyalty.core.grouping import Groups
+from loyalty.core.grouping import Groups, Load
 from loyalty.core.idempotency import Call
 from loyalty.core.problems import Busy
 from loyalty.core.rows import hurried
@@ -55,11 +55,11 @@ class Together(ABC, Generic[T, R]):
     has_key: ClassVar[bool] = True
     """Whether the operation is done once under an Idempotency-Key."""
 
-    def __init__(self, sessions: Sessions, keyring: Keyring) -> None:
-        """Take `create_hurried`'s sessions."""
+    def __init__(self, sessions: Sessions, keyring: Keyring, load: Load) -> None:
+        """Take `create_hurried`'s sessions, and what all that is done together shares."""
         self._sessions = sessions
         self._keyring = keyring
-        self._groups: Groups[UUID, Wanted[T], R | None] = Groups(self._do_group)
+        self._groups: Groups[UUID, Wanted[T], R | None] = Groups(self._do_group, load)
 
     @abstractmethod
     def read(self, content: Any, *, named: str) -> T | None:

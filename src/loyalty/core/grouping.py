@@ -23,9 +23,17 @@ class TooManyWaiting(Unavailable):
 
 
 @dataclass
+class Load:
+    """How many groups a server works on, of whatever kind: what is idle is only known of all together."""
+
+    groups: int = 0
+
+
+@dataclass
 class _Queue(Generic[T, R]):
     """Who waits for one key's work, how many groups are about to begin or being worked on, and how many are in them."""
 
+    load: Load
     waiting: deque[tuple[T, asyncio.Future[R]]] = field(default_factory=deque)
     groups: int = 0
     beginning: bool = False
@@ -33,26 +41,31 @@ class _Queue(Generic[T, R]):
 
     @property
     def may_begin(self) -> bool:
-        """Tell whether to begin another group: at once where there is none, else with (all but) as many as are busy."""
-        enough = len(self.waiting) + 1 >= self.busy
-        return bool(self.waiting) and enough and not self.beginning and self.groups < _ABREAST
+        """Tell whether to begin another group: at once where there is none.
+
+        Else with (all but) as many as are busy, and where nothing else keeps the server busy.
+        """
+        enough = not self.groups or (self.load.groups < _ABREAST and len(self.waiting) + 1 >= self.busy)
+        return bool(self.waiting) and enough and not self.beginning
 
     def take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        """Take a fair share of all who wait or are worked on, so that groups abreast are of one size."""
-        share = ceil((len(self.waiting) + self.busy) / _ABREAST)
+        """Take all who wait; where two groups may go abreast, a half of all, so that they are of one size."""
+        alone = self.load.groups == self.groups
+        share = ceil((len(self.waiting) + self.busy) / (_ABREAST if alone else 1))
         return [self.waiting.popleft() for _ in range(min(len(self.waiting), share, _MOST_TOGETHER))]
 
 
 class Groups(Generic[K, T, R]):
     """Works on items of one key (a program) a group at a time, each group as large as what came meanwhile.
 
-    While one group waits for the database the next is worked on; two are abreast, never more. `work` gets a key and its
-    items and returns a result for each, in order. What it raises is raised to each of them, and Unavailable to all who
-    wait. Who waits holds no connection.
+    While one group waits for the database the next is worked on: two are abreast, unless others keep the server busy.
+    `work` gets a key and its items and returns a result for each, in order. What it raises is raised to each of them,
+    and Unavailable to all who wait. Who waits holds no connection.
     """
 
-    def __init__(self, work: Callable[[K, Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+    def __init__(self, work: Callable[[K, Sequence[T]], Awaitable[Sequence[R]]], load: Load) -> None:
         self._work = work
+        self._load = load
         self._queues: dict[K, _Queue[T, R]] = {}
         self._runs: set[asyncio.Task[None]] = set()
 
@@ -60,7 +73,7 @@ class Groups(Generic[K, T, R]):
         """Return what became of an item. Raises TooManyWaiting."""
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = _Queue()
+            queue = self._queues[key] = _Queue(self._load)
         if len(queue.waiting) >= _MOST_WAITING:
             raise TooManyWaiting
         result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
@@ -73,6 +86,7 @@ class Groups(Generic[K, T, R]):
         """Begin a group a moment later, so that who comes in the same moment is in it."""
         queue.beginning = True
         queue.groups += 1
+        self._load.groups += 1
         run = asyncio.create_task(self._run(key, queue))
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
@@ -91,6 +105,7 @@ class Groups(Generic[K, T, R]):
                 result.cancel()
             queue.busy -= len(group)
             queue.groups -= 1
+            self._load.groups -= 1
             if queue.may_begin:
                 self._begin(key, queue)
             elif not queue.groups:

@@ -107,12 +107,14 @@ async def hurried(
     """One unit of work, as `transaction` is, that waits no longer than this for any lock.
 
     It is begun and ended past SQLAlchemy, whose own way there costs as much as a dozen statements; `sessions` are those
-    of `create_hurried`.
+    of `create_hurried`. Plans are kept: one for a group of few looks cheaper than one for any number, and
+    PostgreSQL would plan each statement each time.
     """
     statement_timeout_ms = sessions.kw["bind"].get_execution_options()[STATEMENT_TIMEOUT]
     begin = (
         f"BEGIN{' ISOLATION LEVEL REPEATABLE READ' if is_snapshot else ''}; "
-        f"SET LOCAL lock_timeout = {lock_timeout_ms}; SET LOCAL statement_timeout = {statement_timeout_ms}"
+        f"SET LOCAL lock_timeout = {lock_timeout_ms}; SET LOCAL statement_timeout = {statement_timeout_ms}; "
+        f"SET LOCAL plan_cache_mode = force_generic_plan"
     )
     async with sessions() as session:
         raw: Connection = (await (await session.connection()).get_raw_connection()).driver_connection
