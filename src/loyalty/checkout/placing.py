@@ -36,10 +36,6 @@ OPERATION: Final = "create_order"
 _FAULTS: Final = (CurrencyNotAccepted, PlacedOutOfTime)
 
 
-class PlacedElsewhere(Exception):
-    """One of these orders was placed in the same instant by somebody else; nothing of the group is done."""
-
-
 Wanted = tuple[Call, Basket]
 """An order that somebody wants to place, and as which call."""
 
@@ -72,8 +68,8 @@ async def place(
 ) -> list[Placed | Known | None]:
     """Place orders of one program; None for each that is to be placed by itself, of which nothing happened.
 
-    Locks what a single order locks, each kind for all at once: keys, customers, orders, referrals, limits, wallets.
-    Raises PlacedElsewhere.
+    Locks what a single order locks, each kind for all at once: keys, customers, referrals, limits, wallets. One that
+    somebody else has placed in the same instant is found as it is written, and nothing of the group is done then.
     """
     sound = [own for own in _first_of_each(wanted) if _is_sound(wanted[own][1], program=program, now=now)]
     external_ids = [wanted[own][1].external_id for own in sound]
@@ -104,8 +100,6 @@ async def _place_new(
         for order_id, own in baskets.items()
         if (name := _name(own)) is None or name in buyers
     ]
-    if len(await orders.record_new(session, program_id=program.id, orders=drawn)) < len(drawn):
-        raise PlacedElsewhere
     return {own.order.id: own for own in await _count(session, program=program, placed=drawn, now=now)}
 
 
@@ -184,11 +178,11 @@ async def _count(session: AsyncSession, *, program: Program, placed: Sequence[Ne
     if any(order.placed_at < order.recorded_at for order in placed):
         # What a late order earns may be over already: it is due before the next order of the same member.
         await points.know_due(session, book)
+    await orders.record_many(session, program_id=program.id, orders=placed)
     writes = till.Writes()
     for order in placed:
         till.count(known, writes, book, order, counted[order.id])
     await till.write(session, known, book, writes)
-    await orders.record_lines(session, program_id=program.id, orders=placed)
     earned: dict[UUID, list[Entry]] = {}
     for entry in book.entries:
         if entry.movement.kind is EntryKind.EARN:
@@ -214,7 +208,6 @@ async def _know(session: AsyncSession, *, program: Program, placed: Sequence[New
         session,
         program=program,
         orders_=placed,
-        recorded=True,
         others={referral.advocate_id for referral in waiting.values()},
         limits=limiting.lock,
     )

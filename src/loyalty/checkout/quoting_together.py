@@ -31,9 +31,7 @@ async def quote(
         for own, basket in enumerate(baskets)
         if own in buyers and basket.currency in program.rules.currencies
     }
-    known = await till.know(
-        session, program=program, orders_=list(drawn.values()), recorded=False, limits=limiting.look
-    )
+    known = await till.know(session, program=program, orders_=list(drawn.values()), limits=limiting.look)
     spendable = await _spendable(session, known, now=now)
     begins_at, ends_at = dates_of(program, now=now)
     counted = {

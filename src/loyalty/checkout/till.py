@@ -48,13 +48,12 @@ async def know(
     *,
     program: Program,
     orders_: Sequence[NewOrder],
-    recorded: bool,
     limits: Callable[..., Awaitable[Tally]],
     others: Collection[UUID] = (),
 ) -> Known:
-    """Load what it takes to judge orders, and where `others` stand; `limits` looks up what rules may still give.
+    """Load what it takes to judge orders, none of them recorded yet, and where `others` stand.
 
-    Whether the orders are `recorded` already decides which of its buyer's each is.
+    `limits` looks up what rules may still give.
     """
     buyers = {order.customer_id for order in orders_ if order.customer_id is not None}
     concerned = buyers.union(others)
@@ -63,9 +62,6 @@ async def know(
     numbers: dict[UUID, int] = {}
     if rule_set.count_orders:
         numbers = await orders.numbers(session, program_id=program.id, customer_ids=buyers)
-        for order in orders_:
-            if order.customer_id is not None and recorded:
-                numbers[order.customer_id] -= 1
     attributes: dict[UUID, dict[str, str]] = {}
     if rule_set.ask_attributes:
         attributes = await members.attributes(session, program_id=program.id, member_ids=buyers)

@@ -14,27 +14,17 @@ from loyalty.orders.rules import NewOrder, Recorded
 
 async def insert_order(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> bool:
     """Record an order; False if its external id is there already (a parallel one is waited for)."""
-    new = await insert_new_orders(session, [order], program_id=program_id)
+    new = await insert_new_rows(session, models.Order, [_row(order, program_id)], returning="id")
     if new:
-        await insert_lines(session, [order], program_id=program_id)
+        await insert_rows(session, models.OrderLine, _lines(order, program_id))
     return bool(new)
-
-
-async def insert_new_orders(session: AsyncSession, orders: Sequence[NewOrder], *, program_id: UUID) -> set[UUID]:
-    """Record those of these orders whose external ids are not there yet, in their order; return the ids of these."""
-    rows = sorted((_row(order, program_id) for order in orders), key=lambda row: str(row["external_id"]))
-    return await insert_new_rows(session, models.Order, rows, returning="id")
-
-
-async def insert_lines(session: AsyncSession, orders: Sequence[NewOrder], *, program_id: UUID) -> None:
-    await insert_rows(session, models.OrderLine, [line for order in orders for line in _lines(order, program_id)])
 
 
 async def insert_orders(session: AsyncSession, orders: Sequence[NewOrder], *, program_id: UUID) -> None:
     """Record many orders known to be new, in order of external id, so that two batches never wait for each other."""
     rows = sorted((_row(order, program_id) for order in orders), key=lambda row: str(row["external_id"]))
     await insert_rows(session, models.Order, rows)
-    await insert_lines(session, orders, program_id=program_id)
+    await insert_rows(session, models.OrderLine, [line for order in orders for line in _lines(order, program_id)])
 
 
 async def list_orders_by_id(

@@ -52,16 +52,6 @@ async def record(
     return Outcome(there.id, is_new=False)
 
 
-async def record_new(session: AsyncSession, *, program_id: UUID, orders: Sequence[NewOrder]) -> set[UUID]:
-    """Record those of these orders whose external ids are new, still without lines, and return their ids."""
-    return await queries.insert_new_orders(session, orders, program_id=program_id)
-
-
-async def record_lines(session: AsyncSession, *, program_id: UUID, orders: Sequence[NewOrder]) -> None:
-    """Record the lines of orders that are new."""
-    await queries.insert_lines(session, orders, program_id=program_id)
-
-
 async def record_many(session: AsyncSession, *, program_id: UUID, orders: Sequence[NewOrder]) -> None:
     """Record orders known to be new."""
     await queries.insert_orders(session, orders, program_id=program_id)
