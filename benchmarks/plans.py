@@ -161,7 +161,7 @@ def main(port: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it once more when it is done
     try:
         with listening(explaining):
-            uvicorn.run(create_app(Settings()), port=port, log_level="warning", server_header=False)  # type: ignore[call-arg]
+            uvicorn.run(create_app(Settings()), port=port, log_level="warning", access_log=False, server_header=False)  # type: ignore[call-arg]
     finally:
         Path(os.environ["SAMPLING_FILE"]).write_text(json.dumps(explaining.plans))
 

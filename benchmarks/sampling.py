@@ -80,7 +80,7 @@ def main(port: int) -> None:
     signal.signal(signal.SIGUSR1, watch.begin)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it once more when it is done
     try:
-        uvicorn.run(create_app(Settings()), port=port, log_level="warning", server_header=False)  # type: ignore[call-arg]
+        uvicorn.run(create_app(Settings()), port=port, log_level="warning", access_log=False, server_header=False)  # type: ignore[call-arg]
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         Path(os.environ["SAMPLING_FILE"]).write_text(watch.seen.written())

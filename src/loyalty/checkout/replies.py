@@ -11,9 +11,9 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.money import MoneyOut
 from loyalty.core.paging import Page
-from loyalty.earning.evaluation import Verdict
+from loyalty.earning.evaluation import Outcome, Verdict
 from loyalty.earning.rules import PaidAward
-from loyalty.earning.terms import kind_of
+from loyalty.earning.terms import RuleKind, kind_of
 from loyalty.members.schemas import MemberOut
 from loyalty.orders.models import Order, OrderLine
 from loyalty.orders.rules import Line, OrderStatus
@@ -309,18 +309,29 @@ def _award_out(award: PaidAward, currency: str) -> AwardOut:
 
 
 def trace_out(own: Verdict, currency: str) -> TraceOut:
+    rule = own.rule
+    kind, unit = kind_of(rule.terms.gives), rule.terms.unit
+    if not (own.pieces or own.base_minor or own.counted):
+        return _unmet_out(rule.rule_id, rule.version, kind, own.outcome, unit, currency)
     return TraceOut(
-        rule_id=rule_id_out(own.rule.rule_id),
-        rule_version=own.rule.version,
-        kind=kind_of(own.rule.terms.gives),
+        rule_id=rule_id_out(rule.rule_id),
+        rule_version=rule.version,
+        kind=kind,
         outcome=own.outcome,
-        unit=own.rule.terms.unit,
+        unit=unit,
         base=MoneyOut(own.base_minor, currency),
         pieces=own.pieces,
         counted=own.counted,
         points=own.points,
         capped_by=own.capped_by,
     )
+
+
+@lru_cache(maxsize=10_000)
+def _unmet_out(rule_id: UUID, version: int, kind: RuleKind, outcome: Outcome, unit: str, currency: str) -> TraceOut:
+    """Tell what a rule says that chose nothing of an order, which is the same for many."""
+    nothing = MoneyOut(0, currency)
+    return TraceOut(rule_id_out(rule_id), version, kind, outcome, unit, nothing, 0, 0, 0, None)
 
 
 def _entry_out(entry: Entry) -> OrderEntryOut:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 from pydantic import Field
@@ -60,7 +61,7 @@ class QuoteIn(_BasketIn):
     """What somebody is about to buy, and what points of theirs would pay of it."""
 
     def basket(self) -> Basket:
-        return _basket(self, external_id="", paid=True)
+        return _basket(self, external_id="", paid=True, email=None, placed_at=None, quote_id=None, metadata={})
 
 
 class OrderIn(_BasketIn):
@@ -79,12 +80,14 @@ class OrderIn(_BasketIn):
     metadata: Metadata
 
     def basket(self) -> Basket:
-        return replace(
-            _basket(self, external_id=self.external_id, paid=self.status == "paid"),
+        return _basket(
+            self,
+            external_id=self.external_id,
+            paid=self.status == "paid",
             email=self.email,
             placed_at=self.placed_at,
-            metadata=self.metadata,
             quote_id=self.quote_id,
+            metadata=self.metadata,
         )
 
 
@@ -94,22 +97,33 @@ class OrderBatchIn(Body):
     orders: Annotated[list[OrderIn], Field(min_length=1, max_length=100)]
 
 
-def _basket(body: _BasketIn, *, external_id: str, paid: bool) -> Basket:
+def _basket(
+    body: _BasketIn,
+    *,
+    external_id: str,
+    paid: bool,
+    email: str | None,
+    placed_at: datetime | None,
+    quote_id: UUID | None,
+    metadata: dict[str, str],
+) -> Basket:
     return Basket(
         external_id=external_id,
         customer_id=body.customer_id,
         external_customer_id=body.external_customer_id,
-        email=None,
+        email=email,
         currency=body.currency,
-        lines=tuple(line.line() for line in body.lines),
+        lines=tuple([line.line() for line in body.lines]),
         channel=body.channel,
-        placed_at=None,
+        placed_at=placed_at,
         paid=paid,
         store=body.store,
         payment_method=body.payment_method,
         pay_points=body.pay_points,
         hold_id=body.hold_id,
-        coupons=tuple(fold_coupon_code(code) for code in body.coupons),
+        quote_id=quote_id,
+        metadata=metadata,
+        coupons=tuple([fold_coupon_code(code) for code in body.coupons]),
     )
 
 

@@ -66,6 +66,7 @@ def serve(host: str, port: int) -> None:
             host=host,
             port=port,
             log_level="warning",
+            access_log=False,
             server_header=False,
             timeout_keep_alive=_KEPT_OPEN_SECONDS,
         )

@@ -157,9 +157,10 @@ async def _undo(session: AsyncSession, raw: Connection) -> None:
 
 async def _connection(session: AsyncSession) -> Connection:
     """Return asyncpg's own connection, inside the session's transaction, and what is new in the session written."""
-    if session.new or session.dirty or session.deleted:
+    own = session.sync_session
+    if own.new or own.dirty or own.deleted:
         await session.flush()
-    unit = session.sync_session.get_transaction()
+    unit = own.get_transaction()
     known = session.info.get(_DRIVER)
     if known is not None and known[0] is unit:
         return known[1]

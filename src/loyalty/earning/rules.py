@@ -2,6 +2,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import NamedTuple
 from uuid import UUID
 
 from loyalty.core.money import share
@@ -28,8 +29,7 @@ class RuleVersion:
         return (-self.terms.priority, self.rule_id.int)
 
 
-@dataclass(frozen=True)
-class Award:
+class Award(NamedTuple):
     """What one rule gives for one order, and how its points spread over the lines (they sum exactly)."""
 
     rule: RuleVersion

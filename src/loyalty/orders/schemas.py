@@ -43,6 +43,8 @@ def line_faults(order: Mapping[str, Any], *, field: str = "lines") -> Iterator[F
     for index, line in enumerate(known):
         for name in ("total", "discount", "tax"):
             money = line.get(name)
+            if money is None:
+                continue
             currency = str(money.get("currency")) if isinstance(money, dict) else None
             if currency != own and {currency, own} <= CURRENCIES:
                 yield (field, index, name, "currency"), "currency", "A line's currency should be the order's"
