@@ -52,12 +52,14 @@ class Growth(Enum):
 class Recount:
     """What a change of an order's lines makes of its points, and the limits, locked, that count it.
 
-    `let_go` is what of each rule's points went back before and was not taken.
+    `let_go` is what of each rule's points went back before and was not taken; `paid_by` are the entries that gave the
+    order its points, when it was counted and since.
     """
 
     excess: list[Excess] = field(default_factory=list)
     lacks: list[Lack] = field(default_factory=list)
     let_go: Mapping[UUID, int] = field(default_factory=dict)
+    paid_by: frozenset[UUID] = frozenset()
     rules: list[RuleVersion] = field(default_factory=list)
     tally: Tally | None = None
     buyer: UUID | None = None
@@ -86,7 +88,8 @@ async def recount(
     judge, moment = await service.counted_by(session, row, program_id=program_id, zone=zone)
     rules = judge.rules
     changed = await changes(session, program_id=program_id, order_id=order_id)
-    first = {row.rule_id: row.points for row in service.awards_of(row)}
+    awards = service.awards_of(row)
+    first = {own.rule_id: own.points for own in awards}
     given = [
         Given(rule.rule_id, rule.version, rule.terms.unit, first.get(rule.rule_id, 0) + changed.of_rule(rule.rule_id))
         for rule in rules
@@ -102,7 +105,9 @@ async def recount(
         let_go=_by_unit(given, changed.let_go),
     )
     free = tally.allowances(rules, member_id=buyer, day=day)
-    return Recount(excess, _within(lacks, free), changed.let_go, rules, tally, buyer, day)
+    entry_ids = [own.entry_id for own in awards] + [own.entry_id for own in changed.additions]
+    paid_by = frozenset(own for own in entry_ids if own is not None)
+    return Recount(excess, _within(lacks, free), changed.let_go, paid_by, rules, tally, buyer, day)
 
 
 async def changes(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> Changed:

@@ -136,13 +136,6 @@ async def record(session: AsyncSession, *, program_id: UUID, counts: Sequence[tu
     )
 
 
-async def paid_by(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> set[UUID]:
-    """Return the entries that gave an order its points, when it was counted and since."""
-    row = (await counts(session, program_id=program_id, order_ids=[order_id])).get(order_id)
-    since = await added(session, program_id=program_id, order_ids=[order_id])
-    return since | {own.entry_id for own in awards_of(row) if own.entry_id is not None}
-
-
 async def added(session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]) -> set[UUID]:
     """Return the entries that returns and amendments of these orders gave."""
     rows = await queries.list_additions(session, program_id=program_id, order_ids=order_ids)

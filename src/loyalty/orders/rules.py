@@ -125,7 +125,7 @@ def digest_content(
         **({"metadata": dict(metadata)} if metadata else {}),
         **{name: value for name, value in more.items() if value is not None},
     }
-    return sha256(json.dumps(content, sort_keys=True).encode()).digest()
+    return sha256(_WRITER.encode(content).encode()).digest()
 
 
 def _content(line: Line) -> dict[str, object]:
@@ -134,6 +134,7 @@ def _content(line: Line) -> dict[str, object]:
     return {name: given[name] for name in given if name in first or given[name] != _PLAIN[name]}
 
 
+_WRITER: Final = json.JSONEncoder(sort_keys=True)
 _PLAIN: Final = asdict(Line("", 0, 0))
 
 

@@ -10,7 +10,6 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.earning import models as earning_models
 from loyalty.earning import recounting
-from loyalty.earning import service as earning
 from loyalty.earning.facts import Purchase
 from loyalty.earning.paying import Given, pay_order
 from loyalty.earning.recounting import Growth, Recount
@@ -290,8 +289,7 @@ async def _settle(
         return
     units = {owed.unit for owed in counted.excess} | {lack.unit for lack in counted.lacks}
     keys = {unit: WalletKey(program.id, buyer, unit) for unit in units}
-    paid_by = await earning.paid_by(session, program_id=program.id, order_id=order.id)
-    earned_in = await points.earned_in(session, program_id=program.id, source_id=order.id, entry_ids=paid_by)
+    earned_in = await points.earned_in(session, program_id=program.id, source_id=order.id, entry_ids=counted.paid_by)
     wallets = {*keys.values(), *earned_in}
     if refund is not None:
         wallets.add(WalletKey(program.id, buyer, refund.paid.unit))
