@@ -27,8 +27,8 @@ check: .venv/ready ## Layout, types, style, and the committed OpenAPI document
 bench: .venv/ready ## Against the limit and a hand-written baseline (QUICK=1: 3 minutes; ORDERS=200000: memory only)
 	$(RUN)python -m benchmarks $(if $(QUICK),--quick) $(if $(ORDERS),--orders $(ORDERS))
 
-profile: .venv/ready ## Where each microsecond of an order goes (OPERATION=quote: of a quote)
-	$(RUN)python -m benchmarks.profile $(if $(OPERATION),"$(OPERATION)")
+profile: .venv/ready ## Where each microsecond of an order goes (OPERATION=quote: of a quote; CLIENTS=32: of groups)
+	$(RUN)python -m benchmarks.profile "$(or $(OPERATION),order)" $(CLIENTS)
 
 flat: .venv/ready ## What an order costs in a program of 5 million members (40 GB; HOME_FOLDER=…, LARGE=20000: less)
 	$(RUN)python -m benchmarks.flat $(if $(HOME_FOLDER),--home $(HOME_FOLDER)) $(if $(LARGE),--large $(LARGE))
