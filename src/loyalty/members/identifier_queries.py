@@ -24,6 +24,7 @@ async def find_customers(
         """
         SELECT kind, value, customer_id FROM identifiers
         WHERE program_id = $1 AND removed_at IS NULL
+            AND kind = ANY($2::text[]) AND value = ANY($3::text[])
             AND (kind, value) IN (SELECT * FROM unnest($2::text[], $3::text[]))
         """,
         program_id,

@@ -98,7 +98,7 @@ async def end_holds(session: AsyncSession, holds: Sequence[EndedHold], *, progra
         """
         UPDATE holds SET captured = ended.captured, ended_at = ended.ended_at, ended_by = ended.ended_by
         FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[]) AS ended (id, captured, ended_at, ended_by)
-        WHERE holds.program_id = $1 AND holds.id = ended.id
+        WHERE holds.program_id = $1 AND holds.id = ANY($2::uuid[]) AND holds.id = ended.id
         RETURNING 1
         """,
         program_id,

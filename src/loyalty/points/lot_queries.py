@@ -182,7 +182,7 @@ async def update_lots(session: AsyncSession, lots: Sequence[Lot]) -> None:
         FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
             $8::smallint[], $9::smallint[])
             AS new (id, remaining, reserved, activates_at, activated_at, expires_at, idle_days, idle_months)
-        WHERE lots.program_id = $1 AND lots.id = new.id
+        WHERE lots.program_id = $1 AND lots.id = ANY($2::uuid[]) AND lots.id = new.id
         RETURNING 1
         """,
         lots[0].wallet.program_id,

@@ -44,11 +44,9 @@ async def lock_wallets(
         SELECT program_id, member_id, unit, pending, available, held, debt, version, last_at, next_due_at, active_at
         FROM wallets WHERE program_id = $1 AND member_id = ANY($2::uuid[]) AND unit = ANY($3::text[])
             AND $4::bigint <= (
-                SELECT count(*) FROM unnest($2::uuid[], $3::text[]) AS wanted (member_id, unit)
-                WHERE $4::bigint > 0 AND EXISTS (
-                    SELECT FROM wallets AS own WHERE own.program_id = $1
-                        AND own.member_id = wanted.member_id AND own.unit = wanted.unit
-                )
+                SELECT count(*) FROM wallets AS own
+                WHERE $4::bigint > 0 AND own.program_id = $1 AND own.member_id = ANY($2::uuid[])
+                    AND (own.member_id, own.unit) IN (SELECT * FROM unnest($2::uuid[], $3::text[]))
             )
         ORDER BY member_id, unit FOR NO KEY UPDATE
         """,
@@ -135,7 +133,10 @@ async def append_entries(session: AsyncSession, entries: Sequence[Entry]) -> Non
 
 
 async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wallet]]) -> None:
-    """Write balances, each only over the version it was decided on."""
+    """Write balances, each only over the version it was decided on.
+
+    Members are named once more by themselves: the planner would read all of a small program's wallets to join them.
+    """
     if not moved:
         return
     wallets = [after for _, after in moved]
@@ -148,8 +149,8 @@ async def update_wallets(session: AsyncSession, moved: Sequence[tuple[Wallet, Wa
         FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
             $9::bigint[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[])
             AS new (member_id, unit, was, pending, available, held, debt, version, last_at, next_due_at, active_at)
-        WHERE wallets.program_id = $1 AND wallets.member_id = new.member_id AND wallets.unit = new.unit
-            AND wallets.version = new.was
+        WHERE wallets.program_id = $1 AND wallets.member_id = ANY($2::uuid[])
+            AND wallets.member_id = new.member_id AND wallets.unit = new.unit AND wallets.version = new.was
         RETURNING 1
         """,
         wallets[0].key.program_id,
