@@ -15,7 +15,10 @@ from tests.shop import Json, Shop
 from loyalty.checkout import placing
 from loyalty.checkout.placing import Known, Placed, Wanted
 from loyalty.core import grouping, ids
+from loyalty.core.rows import fetch
+from loyalty.earning import limiting
 from loyalty.members import identifier_queries
+from loyalty.orders import service as orders
 
 A_POINT_A_EURO: Json = {"points": 1, "step_minor": {"EUR": 100}}
 LIMITED: Json = {"limits": {"per_member": {"points": 90, "period": "month"}, "budget": 400}}
@@ -100,6 +103,51 @@ async def test_each_of_a_group_has_its_own_fate(shop: Shop, groups: list[list[bo
     assert found[7].json() == found[8].json()
     assert Counter(sum(group) for group in groups)[0] < len(groups)
     assert await balances(shop, member) == {"points": 10 + 3 * 10 + 10 - 10}
+    await shop.books_hold()
+
+
+async def test_a_group_that_meets_what_was_just_placed_is_placed_once_more_together(
+    shop: Shop, groups: list[list[bool]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where two servers place the same order under two keys at once: neither sees the other's beforehand."""
+    member = await shop.enrol()
+    there = body(shop, customer_id=member["customer_id"])
+    first = await shop.send("POST", "/v1/orders", there, expect=201)
+    groups.clear()
+    look = orders.recorded
+
+    async def nothing_yet(session: AsyncSession, **more: Any) -> Any:
+        return await look(session, **more) if groups else {}
+
+    monkeypatch.setattr(orders, "recorded", nothing_yet)
+    other = body(shop, customer_id=member["customer_id"])
+    again, new = await asyncio.gather(*(shop.send("POST", "/v1/orders", own) for own in (there, other)))
+    assert (again.status_code, new.status_code) == (200, 201)
+    assert again.json()["id"] == first.json()["id"]
+    assert groups == [[True, True], [False, True]]
+    assert not [entry for entry in caplog.records if "not done together" in entry.message]
+    assert await balances(shop, member) == {"points": 20}
+    await shop.books_hold()
+
+
+async def test_a_group_has_its_orders_before_the_limits_of_rules(
+    shop: Shop, groups: list[list[bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has an order's external id, and waits for a budget, is not waited for by who has the budget."""
+    await start_over(shop)
+    await make_rule(shop, "points_per_amount", **A_POINT_A_EURO, **LIMITED)
+    member = await shop.enrol()
+    seen: list[int] = []
+    lock = limiting.lock
+
+    async def spy(session: AsyncSession, *, program_id: UUID, **more: Any) -> Any:
+        tally = await lock(session, program_id=program_id, **more)
+        seen.append((await fetch(session, "SELECT count(*) FROM orders WHERE program_id = $1", program_id))[0][0])
+        return tally
+
+    monkeypatch.setattr(limiting, "lock", spy)
+    await together(shop, *(body(shop, customer_id=member["customer_id"]) for _ in range(3)))
+    assert (groups, seen) == ([[True] * 3], [3])
     await shop.books_hold()
 
 

@@ -33,7 +33,12 @@ R = TypeVar("R")
 
 _log: Final = logging.getLogger("loyalty.express")
 _PATIENCE_MS: Final = 250
-"""So long a group waits for a lock: one whose wallet somebody holds for long should keep nobody else waiting."""
+"""So long a group waits for a lock: one whose wallet somebody holds for long should keep nobody else waiting.
+
+Less than PostgreSQL's own patience (deadlock_timeout, 1 s): a group takes an order's external id last, and where
+somebody else has it and waits for what the group holds, it is the group that gives up.
+"""
+_ALREADY_THERE: Final = "23505"
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError, ValidationError, Invalid)
 
 
@@ -105,33 +110,40 @@ class Together(ABC, Generic[T, R]):
     async def _do_group(self, _: UUID, wanted: Sequence[Wanted[T]]) -> Sequence[R | None]:
         """Do a group, or nothing of it: each goes the long way then, where what was wrong with it is told.
 
-        Raises Busy if there is no connection: each would only wait for one once more.
+        Where somebody else has just made what one of them makes, that is seen the second time. Raises Busy if there is
+        no connection: each would only wait for one once more.
         """
+        for is_last in (False, True):
+            try:
+                return await self._done(wanted)
+            except PoolTimeoutError as error:
+                raise Busy from error
+            except DBAPIError as error:
+                if sqlstate_of(error) == _ALREADY_THERE and not is_last:
+                    continue
+                # Only what names no value: the driver's own message may show a row, and rows hold personal data.
+                facts = {"sqlstate": sqlstate_of(error), "constraint": constraint_of(error)}
+                _log.warning("%s: not done together: %s", self.operation, type(error.orig).__name__, extra=facts)
+            except Exception:  # noqa: BLE001 -- whatever it was, one by one they will tell
+                _log.warning("%s: not done together", self.operation, exc_info=True)
+            break
+        return [None] * len(wanted)
+
+    async def _done(self, wanted: Sequence[Wanted[T]]) -> list[R | None]:
         done: list[R | None] = [None] * len(wanted)
-        try:
-            reads = self.address.method == "GET"
-            async with hurried(self._sessions, lock_timeout_ms=_PATIENCE_MS, is_snapshot=reads) as session:
-                real_now = clock.now()  # only now: a key may end while a connection is waited for
-                credentials = {own.credential for own in wanted}
-                callers = await access.authenticate_keys(session, credentials=credentials, real_now=real_now)
-                callers = {key: caller for key, caller in callers.items() if self.scope in caller.scopes}
-                able = [place for place, own in enumerate(wanted) if own.credential in callers]
-                if not able:
-                    return done
-                program = callers[wanted[able[0]].credential].program
-                found = await self.do(
-                    session, program=program, wanted=[wanted[place] for place in able], now=program.now(real_now)
-                )
-                for place, own in zip(able, found, strict=True):
-                    done[place] = own
-        except PoolTimeoutError as error:
-            raise Busy from error
-        except DBAPIError as error:
-            # Only what names no value: the driver's own message may show a whole row, and rows hold personal data.
-            facts = {"sqlstate": sqlstate_of(error), "constraint": constraint_of(error)}
-            _log.warning("%s: not done together: %s", self.operation, type(error.orig).__name__, extra=facts)
-            return [None] * len(wanted)
-        except Exception:  # noqa: BLE001 -- whatever it was, one by one they will tell
-            _log.warning("%s: not done together", self.operation, exc_info=True)
-            return [None] * len(wanted)
+        reads = self.address.method == "GET"
+        async with hurried(self._sessions, lock_timeout_ms=_PATIENCE_MS, is_snapshot=reads) as session:
+            real_now = clock.now()  # only now: a key may end while a connection is waited for
+            credentials = {own.credential for own in wanted}
+            callers = await access.authenticate_keys(session, credentials=credentials, real_now=real_now)
+            callers = {key: caller for key, caller in callers.items() if self.scope in caller.scopes}
+            able = [place for place, own in enumerate(wanted) if own.credential in callers]
+            if not able:
+                return done
+            program = callers[wanted[able[0]].credential].program
+            found = await self.do(
+                session, program=program, wanted=[wanted[place] for place in able], now=program.now(real_now)
+            )
+            for place, own in zip(able, found, strict=True):
+                done[place] = own
         return done

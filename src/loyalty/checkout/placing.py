@@ -3,10 +3,10 @@
 Only those that are new, ordinary and without fault: of the others nothing happens here, and each goes its own way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,6 +19,8 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call
 from loyalty.core.signing import Keyring
 from loyalty.earning import limiting
+from loyalty.earning.limiting import Tally
+from loyalty.earning.rules import RuleVersion
 from loyalty.earning.service import Count
 from loyalty.members import merging
 from loyalty.members import service as members
@@ -165,7 +167,7 @@ def _draw(basket: Basket, *, order_id: UUID, buyer: UUID | None, keyring: Keyrin
 
 
 async def _count(session: AsyncSession, *, program: Program, placed: Sequence[NewOrder], now: datetime) -> list[Placed]:
-    known = await _know(session, program=program, placed=placed)
+    known, are_recorded = await _know(session, program=program, placed=placed)
     counted = {order.id: till.judge(known, order) for order in placed}
     keys = {
         WalletKey(program.id, order.customer_id, award.rule.terms.unit)
@@ -178,7 +180,8 @@ async def _count(session: AsyncSession, *, program: Program, placed: Sequence[Ne
     if any(order.placed_at < order.recorded_at for order in placed):
         # What a late order earns may be over already: it is due before the next order of the same member.
         await points.know_due(session, book)
-    await orders.record_many(session, program_id=program.id, orders=placed)
+    if not are_recorded:
+        await orders.record_many(session, program_id=program.id, orders=placed)
     writes = till.Writes()
     for order in placed:
         till.count(known, writes, book, order, counted[order.id])
@@ -191,8 +194,8 @@ async def _count(session: AsyncSession, *, program: Program, placed: Sequence[Ne
     return [Placed(order, counted[order.id], earned.get(order.id, []), completed.get(order.id)) for order in placed]
 
 
-async def _know(session: AsyncSession, *, program: Program, placed: Sequence[NewOrder]) -> till.Known:
-    """Load what decisions need. Locks referrals, then limits."""
+async def _know(session: AsyncSession, *, program: Program, placed: Sequence[NewOrder]) -> tuple[till.Known, bool]:
+    """Load what decisions need; tell also whether the orders are recorded already. Locks referrals, then limits."""
     first_paid: dict[UUID, NewOrder] = {}
     for order in placed:
         if order.customer_id is not None and order.paid:
@@ -204,12 +207,22 @@ async def _know(session: AsyncSession, *, program: Program, placed: Sequence[New
         bought = await orders.have_bought(
             session, program_id=program.id, customer_ids=waiting, other_than=[order.id for order in placed]
         )
+    are_recorded = False
+
+    async def limits(session: AsyncSession, *, rules: Collection[RuleVersion], **more: Any) -> Tally:
+        nonlocal are_recorded
+        if rules:
+            # Who places an order by itself has recorded it before limits, which all orders of a program may share.
+            await orders.record_many(session, program_id=program.id, orders=placed)
+            are_recorded = True
+        return await limiting.lock(session, rules=rules, **more)
+
     known = await till.know(
         session,
         program=program,
         orders_=placed,
         others={referral.advocate_id for referral in waiting.values()},
-        limits=limiting.lock,
+        limits=limits,
     )
     known.bought = bought
     known.waiting = {
@@ -217,4 +230,4 @@ async def _know(session: AsyncSession, *, program: Program, placed: Sequence[New
         for who, own in waiting.items()
         if who not in bought and counting.completes(own, first_paid[who], first_paid[who].total_minor)
     }
-    return known
+    return known, are_recorded

@@ -1,7 +1,7 @@
 """What rules gave an order lies with by what it was counted: one row an order, and not one more a rule.
 
-Every order's count is written anew: some minutes for tens of millions of orders. Servers of the release before cannot
-record orders from then on.
+Every order's count is written anew under a lock: some minutes for tens of millions of orders, in which orders can
+neither be placed nor read. Servers of the release before can neither record nor show orders from then on: stop them first.
 """
 
 from collections.abc import Sequence
