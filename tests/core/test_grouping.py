@@ -103,24 +103,6 @@ async def test_no_second_group_begins_before_one_was_quick() -> None:
     assert [items for _, items in work.groups] == [[1, 2], [3, 4], [5]]
 
 
-async def work(_: str, items: Sequence[int]) -> list[int]:
-        seen.append(items)
-        if 13 in items:
-            late.append(asyncio.create_task(groups.submit("a", 7)))
-            await asyncio.sleep(0)
-            raise TooManyWaiting
-        return [10 * item for item in items]
-
-    late: list[asyncio.Task[int]] = []
-    groups = await quick(work)
-    with pytest.raises(TooManyWaiting):
-        await groups.submit("a", 13)
-    with pytest.raises(TooManyWaiting):
-        await late[0]
-    assert await groups.submit("a", 8) == 80
-    assert all(seen)
-
-
 async def test_what_fails_is_told_to_its_group_and_the_next_goes_on() -> None:
     work = Work()
     work.may_go.set()
