@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.idempotency import IdempotencyKey
-from loyalty.core.rows import COPY_FROM_ROWS, change_rows, fetch, insert_rows
+from loyalty.core.rows import change_rows, fetch, insert_rows
+from loyalty.core.writing import COPY_FROM_ROWS
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 RAISE = """

@@ -11,7 +11,6 @@ from math import ceil, floor
 from typing import Any
 from uuid import UUID
 
-from loyalty.earning.evaluation import Outcome
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.rules import RuleVersion
 from loyalty.earning.terms import (
@@ -24,6 +23,7 @@ from loyalty.earning.terms import (
     Rounding,
     Window,
 )
+from loyalty.earning.verdicts import Outcome
 from loyalty.orders.rules import Line, LineKind
 from loyalty.programs.policies import EarningBase
 

@@ -12,7 +12,7 @@ from tests.earning import drawn, plain_judge
 from tests.earning.drawn import MONDAY
 
 from loyalty.earning.definitions import read_terms, write_terms
-from loyalty.earning.evaluation import Outcome, judge_activity, judge_order
+from loyalty.earning.evaluation import judge_activity, judge_order
 from loyalty.earning.facts import Moment, Purchase, read_facts, write_facts
 from loyalty.earning.rules import Allowance, RuleVersion
 from loyalty.earning.terms import (
@@ -31,6 +31,7 @@ from loyalty.earning.terms import (
     Window,
     kind_of,
 )
+from loyalty.earning.verdicts import Outcome
 from loyalty.orders.rules import Line, LineKind
 from loyalty.programs.policies import EarningBase
 

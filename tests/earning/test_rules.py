@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty.core.money import MAX_INTEGER
-from loyalty.earning.evaluation import Outcome, Verdict, judge_order
+from loyalty.earning.evaluation import judge_order
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.rules import RuleVersion, divide, in_force
 from loyalty.earning.terms import PointsPerAmount, Rounding, Terms
+from loyalty.earning.verdicts import Outcome, Verdict
 from loyalty.orders.rules import Line
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from uuid import UUID
 from loyalty.activities.errors import OccurredOutOfTime
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
-from loyalty.earning.evaluation import Verdict
+from loyalty.earning.verdicts import Verdict
 from loyalty.points.rules import WalletKey
 
 SIGNED_UP: Final = "signed_up"

@@ -13,8 +13,8 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.fields import Body, ExternalId, Instant, Metadata, public_id
 from loyalty.core.paging import Page
-from loyalty.earning.evaluation import Verdict
 from loyalty.earning.schemas import ActivityType
+from loyalty.earning.verdicts import Verdict
 from loyalty.points.schemas import EntryOut, entry_out
 
 

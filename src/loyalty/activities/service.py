@@ -14,8 +14,9 @@ from loyalty.core import idempotency, ids, paging
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.paging import Page
 from loyalty.earning import service as earning
-from loyalty.earning.evaluation import Verdict, judge_activity
+from loyalty.earning.evaluation import judge_activity
 from loyalty.earning.facts import read_facts
+from loyalty.earning.verdicts import Verdict
 from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import MemberNotFound

@@ -11,9 +11,9 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.money import MoneyOut
 from loyalty.core.paging import Page
-from loyalty.earning.evaluation import Outcome, Verdict
 from loyalty.earning.rules import PaidAward
 from loyalty.earning.terms import RuleKind, kind_of
+from loyalty.earning.verdicts import Outcome, Verdict
 from loyalty.members.schemas import MemberOut
 from loyalty.orders.models import Order, OrderLine
 from loyalty.orders.rules import Line, OrderStatus

@@ -12,9 +12,9 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
 from loyalty.earning import service as earning
-from loyalty.earning.evaluation import Verdict
 from loyalty.earning.facts import Purchase
 from loyalty.earning.rules import PaidAward
+from loyalty.earning.verdicts import Verdict
 from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import CustomerNotFound

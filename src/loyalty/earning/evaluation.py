@@ -1,15 +1,14 @@
 """What rules give for an order or an activity, and why not: every rule gets a verdict."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from operator import attrgetter
 from typing import Final, NamedTuple, Self
 
 from loyalty.core.money import MAX_INTEGER, share
 from loyalty.earning.baskets import Basket, Choosers, Chosen
 from loyalty.earning.facts import Moment, Purchase
-from loyalty.earning.rules import Allowance, Award, RuleVersion, divide
+from loyalty.earning.rules import Allowance, RuleVersion, divide
 from loyalty.earning.terms import (
     Bonus,
     Combination,
@@ -21,57 +20,11 @@ from loyalty.earning.terms import (
     PointsPerAmount,
     PointsPerItem,
 )
+from loyalty.earning.verdicts import Outcome, Verdict, combine, is_exclusive
 
 _MOST_PLACES: Final = 1_000
 _UNLIMITED: Final = Allowance()
 _RANK: Final = attrgetter("rank")
-
-
-class Outcome(StrEnum):
-    """Why a rule gives points, or none."""
-
-    COUNTED = "counted"
-    OTHER_CURRENCY = "other_currency"
-    OUTSIDE_WINDOW = "outside_window"
-    OTHER_CHANNEL = "other_channel"
-    OTHER_STORE = "other_store"
-    OTHER_PAYMENT_METHOD = "other_payment_method"
-    OTHER_ATTRIBUTE = "other_attribute"
-    OTHER_ORDER_NUMBER = "other_order_number"
-    NO_ELIGIBLE_LINE = "no_eligible_line"
-    BELOW_MINIMUM = "below_minimum"
-    NOTHING_TO_MULTIPLY = "nothing_to_multiply"
-    LESS_THAN_A_POINT = "less_than_a_point"
-    LIMIT_REACHED = "limit_reached"
-    NOT_THE_BEST = "not_the_best"
-    OUTRANKED = "outranked"
-
-
-_COUNTED: Final = Outcome.COUNTED
-_TOO_LITTLE: Final = Outcome.LESS_THAN_A_POINT
-
-
-class Verdict(NamedTuple):
-    """What one rule says: the base and pieces of its lines, its points before limits (`counted`) and after.
-
-    `capped_by` names the limit that bound: per_order, per_member or budget.
-    """
-
-    rule: RuleVersion
-    outcome: Outcome
-    base_minor: int = 0
-    pieces: int = 0
-    counted: int = 0
-    points: int = 0
-    capped_by: str | None = None
-    line_points: tuple[int, ...] = ()
-
-    @property
-    def counts(self) -> bool:
-        return self.outcome is _COUNTED
-
-    def award(self) -> Award:
-        return Award(self.rule, self.base_minor, self.points, self.line_points)
 
 
 class Judge:
@@ -114,11 +67,11 @@ class Judge:
 
         first = judged(self._plain, {})
         if not self._stacks:
-            first = _combine(first, held_back=())
+            first = combine(first, held_back=())
         if not self._raising:
             return first
-        blocking = [] if self._stacks else [own for own in first if own.counts and _is_exclusive(own.rule)]
-        second = _combine(judged(self._raising, self._by_line(first, len(purchase.lines))), held_back=blocking)
+        blocking = [] if self._stacks else [own for own in first if own.counts and is_exclusive(own.rule)]
+        second = combine(judged(self._raising, self._by_line(first, len(purchase.lines))), held_back=blocking)
         found = dict(zip(self._places, (*first, *second), strict=True))
         return [found[place] for place in range(len(found))]
 
@@ -160,7 +113,7 @@ def judge_activity(rules: Iterable[RuleVersion], *, activity: str, moment: Momen
         else:
             outcome, left, capped_by = _limited(rule, points, moment)
             verdicts.append(Verdict(rule, outcome, counted=points, points=left, capped_by=capped_by))
-    return _combine(verdicts, held_back=())
+    return combine(verdicts, held_back=())
 
 
 class _Where(NamedTuple):
@@ -250,7 +203,7 @@ def _judge(case: _Case, currency: str, moment: Moment, basket: Basket, gave: Map
     if case.raises and not any(weights):
         return Verdict(rule, Outcome.NOTHING_TO_MULTIPLY, base, pieces)
     counted = min(points, MAX_INTEGER)
-    outcome, left, capped_by = _COUNTED if counted else _TOO_LITTLE, counted, None
+    outcome, left, capped_by = Outcome.COUNTED if counted else Outcome.LESS_THAN_A_POINT, counted, None
     if case.is_limited or moment.allowed:
         outcome, left, capped_by = _limited(rule, counted, moment)
     line_points = [0] * len(basket.lines)
@@ -304,41 +257,3 @@ def _limited(rule: RuleVersion, points: int, moment: Moment) -> tuple[Outcome, i
             left, capped_by = most, name
     outcome = Outcome.COUNTED if left else Outcome.LIMIT_REACHED if points else Outcome.LESS_THAN_A_POINT
     return outcome, left, capped_by
-
-
-def _combine(verdicts: Sequence[Verdict], *, held_back: Collection[Verdict]) -> list[Verdict]:
-    """Let only those count that go together; `held_back` are exclusive ones that have counted before."""
-    kept = list(verdicts)
-    if held_back or any(own.counts and _is_exclusive(own.rule) for own in verdicts):
-        kept = _ranked(verdicts, exclusive={own.rule.terms.unit: own.rule for own in reversed(list(held_back))})
-    rivals = [place for place, own in enumerate(kept) if own.counts and own.rule.terms.combination is Combination.BEST]
-    best: dict[str, Verdict] = {}
-    for place in rivals:
-        own, there = kept[place], best.get(kept[place].rule.terms.unit)
-        best[own.rule.terms.unit] = own if there is None or own.points > there.points else there
-    for place in rivals:
-        if kept[place] is not best[kept[place].rule.terms.unit]:
-            kept[place] = _dropped(kept[place], Outcome.NOT_THE_BEST)
-    return kept
-
-
-def _ranked(verdicts: Sequence[Verdict], *, exclusive: dict[str, RuleVersion]) -> list[Verdict]:
-    """Let none count below an exclusive rule of its unit: one of these, or the one that is given."""
-    kept = []
-    for own in verdicts:
-        unit, above = own.rule.terms.unit, exclusive.get(own.rule.terms.unit)
-        if own.counts and above is not None and above.rank < own.rule.rank:
-            kept.append(_dropped(own, Outcome.OUTRANKED))
-            continue
-        kept.append(own)
-        if own.counts and above is None and _is_exclusive(own.rule):
-            exclusive[unit] = own.rule
-    return kept
-
-
-def _is_exclusive(rule: RuleVersion) -> bool:
-    return rule.terms.combination is Combination.EXCLUSIVE
-
-
-def _dropped(verdict: Verdict, outcome: Outcome) -> Verdict:
-    return verdict._replace(outcome=outcome, points=0, capped_by=None, line_points=())

@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.earning import models, queries
-from loyalty.earning.evaluation import Judge, Verdict
+from loyalty.earning.evaluation import Judge
 from loyalty.earning.facts import Moment, Purchase, read_award, read_facts, write_award, write_facts
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import Award, PaidAward, RuleVersion, in_force
+from loyalty.earning.verdicts import Verdict
 from loyalty.members import service as members
 
 _MOST_RULE_SETS: Final = 1_000

@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from loyalty.earning.evaluation import Judge, Verdict
+from loyalty.earning.evaluation import Judge
 from loyalty.earning.facts import Moment, Purchase, read_facts
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import PaidAward
+from loyalty.earning.verdicts import Verdict
 from loyalty.orders.rules import Placed
 from loyalty.simulations.rules import Sides, Tried
 
