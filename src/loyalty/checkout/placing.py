@@ -17,6 +17,7 @@ from loyalty.checkout.rules import Basket
 from loyalty.checkout.service import GUEST_EMAIL, View
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call
+from loyalty.core.rows import at_once
 from loyalty.core.signing import Keyring
 from loyalty.earning import limiting
 from loyalty.earning.limiting import Tally
@@ -74,18 +75,19 @@ async def place(
     somebody else has placed in the same instant is found as it is written, and nothing of the group is done then.
     """
     sound = [own for own in _first_of_each(wanted) if _is_sound(wanted[own][1], program=program, now=now)]
-    external_ids = [wanted[own][1].external_id for own in sound]
-    there = await orders.recorded(session, program_id=program.id, external_ids=external_ids)
-    drafts = {ids.new(): own for own in sound if wanted[own][1].external_id not in there}
-    calls = [(wanted[own][0], order_id) for order_id, own in drafts.items()]
-    taken = await idempotency.claim_many(session, calls=calls, now=now)
+    drafts = {ids.new(): own for own in sound}
+    taken, there = await at_once(
+        session,
+        idempotency.claim_many(session, calls=[(wanted[own][0], id_) for id_, own in drafts.items()], now=now),
+        orders.recorded(session, program_id=program.id, external_ids=[wanted[own][1].external_id for own in sound]),
+    )
+    drafts = {order_id: own for order_id, own in drafts.items() if order_id in taken}
     done: dict[int, Placed | Known] = {}
-    if drafts := {order_id: own for order_id, own in drafts.items() if order_id in taken}:
-        baskets = {order_id: wanted[own][1] for order_id, own in drafts.items()}
-        placed = await _place_new(session, program=program, baskets=baskets, keyring=keyring, now=now)
-        done |= {own: placed[order_id] for order_id, own in drafts.items() if order_id in placed}
-        left = [wanted[own][0] for own in drafts.values() if own not in done]
-        await idempotency.give_up(session, calls=left)
+    new = {id_: basket for id_, own in drafts.items() if (basket := wanted[own][1]).external_id not in there}
+    if new:
+        placed = await _place_new(session, program=program, baskets=new, keyring=keyring, now=now)
+        done |= {drafts[order_id]: own for order_id, own in placed.items()}
+    await idempotency.give_up(session, calls=[wanted[own][0] for own in drafts.values() if own not in done])
     if len(done) < len(wanted):
         rest = {own: call for own, (call, _) in enumerate(wanted) if own not in done}
         done |= await _known(session, program=program, calls=rest)
@@ -201,12 +203,6 @@ async def _know(session: AsyncSession, *, program: Program, placed: Sequence[New
         if order.customer_id is not None and order.paid:
             first_paid.setdefault(order.customer_id, order)
     paying = {who for who, order in first_paid.items() if order.total_minor}
-    waiting = await rewarding.lock_waiting(session, program_id=program.id, referee_ids=paying)
-    bought: set[UUID] = set()
-    if waiting:
-        bought = await orders.have_bought(
-            session, program_id=program.id, customer_ids=waiting, other_than=[order.id for order in placed]
-        )
     are_recorded = False
 
     async def limits(session: AsyncSession, *, rules: Collection[RuleVersion], **more: Any) -> Tally:
@@ -217,17 +213,23 @@ async def _know(session: AsyncSession, *, program: Program, placed: Sequence[New
             are_recorded = True
         return await limiting.lock(session, rules=rules, **more)
 
-    known = await till.know(
+    waiting, known = await at_once(
         session,
-        program=program,
-        orders_=placed,
-        others={referral.advocate_id for referral in waiting.values()},
-        limits=limits,
+        rewarding.lock_waiting(session, program_id=program.id, referee_ids=paying),
+        till.know(session, program=program, orders_=placed, limits=limits),
     )
-    known.bought = bought
+    if waiting:
+        advocates = {referral.advocate_id for referral in waiting.values()}
+        others = [order.id for order in placed]
+        standings, known.bought = await at_once(
+            session,
+            members.standings(session, program_id=program.id, member_ids=advocates),
+            orders.have_bought(session, program_id=program.id, customer_ids=waiting, other_than=others),
+        )
+        known.standings |= standings
     known.waiting = {
         who: own
         for who, own in waiting.items()
-        if who not in bought and counting.completes(own, first_paid[who], first_paid[who].total_minor)
+        if who not in known.bought and counting.completes(own, first_paid[who], first_paid[who].total_minor)
     }
     return known, are_recorded

@@ -1,6 +1,6 @@
 """Quotes asked for at the same time, given together: each as if it were the only one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +11,7 @@ from loyalty.checkout import rules, till
 from loyalty.checkout.quoting import View, dates_of, figures_of
 from loyalty.checkout.rules import Basket
 from loyalty.core import ids
+from loyalty.core.rows import at_once
 from loyalty.earning import limiting
 from loyalty.members import merging
 from loyalty.members import service as members
@@ -31,8 +32,11 @@ async def quote(
         for own, basket in enumerate(baskets)
         if own in buyers and basket.currency in program.rules.currencies
     }
-    known = await till.know(session, program=program, orders_=list(drawn.values()), limits=limiting.look)
-    spendable = await _spendable(session, known, now=now)
+    known, views = await at_once(
+        session,
+        till.know(session, program=program, orders_=list(drawn.values()), limits=limiting.look),
+        balances.wallets_of(session, program=program, member_ids={own for own in buyers.values() if own}, now=now),
+    )
     begins_at, ends_at = dates_of(program, now=now)
     counted = {
         own: till.judge(replace(known, numbers=dict(known.numbers), tally=known.tally.apart()), order)
@@ -49,9 +53,10 @@ async def quote(
     )
     found: list[View | None] = [None] * len(baskets)
     for own, order in drawn.items():
-        has = None if order.customer_id is None else spendable.get(order.customer_id)
-        offer = None
-        if has is not None:
+        has = offer = None
+        if order.customer_id is not None and (buyer := known.standings.get(order.customer_id)) and buyer.may_burn:
+            wallets = (view.wallet for view in views[buyer.id] if view.wallet.key.unit == program.rules.unit)
+            has = next((wallet.spendable for wallet in wallets), 0)
             offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=order.lines, spendable=has)
         found[own] = View(recorded[own], order, counted[own], has, offer, None, [], begins_at, ends_at)
     return found
@@ -63,24 +68,15 @@ async def _buyers(session: AsyncSession, *, program_id: UUID, baskets: Sequence[
     A basket of a customer who should be there, and is not, is left out.
     """
     named = {own.customer_id for own in baskets if own.customer_id is not None}
-    there = await members.customers_there(session, program_id=program_id, customer_ids=named) if named else set()
-    heirs = await merging.heirs(session, program_id=program_id, customer_ids=there) if there else {}
     external = {own.external_customer_id for own in baskets if own.external_customer_id is not None}
-    known = await members.known_by(session, program_id=program_id, external_ids=external) if external else {}
+    there, heirs, known = await at_once(
+        session,
+        members.customers_there(session, program_id=program_id, customer_ids=named),
+        merging.heirs(session, program_id=program_id, customer_ids=named),
+        members.known_by(session, program_id=program_id, external_ids=external),
+    )
     return {
         own: known.get(basket.external_customer_id or "") if basket.customer_id is None else heirs[basket.customer_id]
         for own, basket in enumerate(baskets)
-        if basket.customer_id is None or basket.customer_id in heirs
-    }
-
-
-async def _spendable(session: AsyncSession, known: till.Known, *, now: datetime) -> Mapping[UUID, int]:
-    """Return what members could pay with; who may not is left out."""
-    program = known.program
-    who = [buyer.id for buyer in known.standings.values() if buyer.may_burn]
-    views = await balances.wallets_of(session, program=program, member_ids=who, now=now) if who else {}
-    unit = program.rules.unit
-    return {
-        own: next((view.wallet.spendable for view in views.get(own, ()) if view.wallet.key.unit == unit), 0)
-        for own in who
+        if basket.customer_id is None or basket.customer_id in there
     }

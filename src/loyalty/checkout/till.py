@@ -1,12 +1,13 @@
 """Many orders decided together: what they need is loaded once, each is decided in memory, all is written in sets."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.rows import at_once
 from loyalty.earning import service as earning
 from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
@@ -49,16 +50,14 @@ async def know(
     program: Program,
     orders_: Sequence[NewOrder],
     limits: Callable[..., Awaitable[Tally]],
-    others: Collection[UUID] = (),
 ) -> Known:
-    """Load what it takes to judge orders, none of them recorded yet, and where `others` stand.
-
-    `limits` looks up what rules may still give.
-    """
+    """Load what it takes to judge orders, none of them recorded yet. `limits` looks up what rules may still give."""
     buyers = {order.customer_id for order in orders_ if order.customer_id is not None}
-    concerned = buyers.union(others)
-    standings = await members.standings(session, program_id=program.id, member_ids=concerned) if concerned else {}
-    rule_set = await earning.rule_set(session, program_id=program.id)
+    standings, rule_set = await at_once(
+        session,
+        members.standings(session, program_id=program.id, member_ids=buyers),
+        earning.rule_set(session, program_id=program.id),
+    )
     numbers: dict[UUID, int] = {}
     if rule_set.count_orders:
         numbers = await orders.numbers(session, program_id=program.id, customer_ids=buyers)

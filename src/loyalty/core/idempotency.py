@@ -5,10 +5,10 @@ duplicate does the work. Nothing can be left "in progress", since a claim lives 
 stores nothing.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Index, LargeBinary, SmallInteger, delete, select, update
@@ -18,9 +18,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row, sqlstate_of
 from loyalty.core.errors import Conflict, Invalid, Unprocessable
-from loyalty.core.rows import fetch, fetch_rows, insert_new_rows
+from loyalty.core.rows import at_once, fetch, fetch_rows, insert_new_rows
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 MAX_KEY_LENGTH: Final = 255
 _LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -135,12 +136,14 @@ async def each_once(
     wanted: Sequence[tuple[Call, T]],
     *,
     resource: Callable[[T], UUID],
-    make: Callable[[dict[UUID, T]], Awaitable[Collection[UUID]]],
+    look: Callable[[Mapping[UUID, T]], Coroutine[Any, Any, S]],
+    make: Callable[[dict[UUID, T], S], Awaitable[Collection[UUID]]],
     now: datetime,
 ) -> list[Claim | None]:
     """Do what calls of one program want, each once, or learn what it made before; None for each that made nothing.
 
-    `make` gets what is wanted by the resource that it is to be, in order of that, and returns which of them it made.
+    `look` reads or locks, while keys are taken, what all of it needs. `make` gets that, and what is wanted by the
+    resource that it is to be, in order of that, and returns which of them it made.
     """
     drafts: dict[UUID, int] = {}
     keys: set[str] = set()
@@ -148,8 +151,12 @@ async def each_once(
         if call.key not in keys:
             drafts.setdefault(resource(what), own)
         keys.add(call.key)
-    taken = await claim_many(session, calls=[(wanted[own][0], id_) for id_, own in drafts.items()], now=now)
-    made = await make({id_: wanted[drafts[id_]][1] for id_ in sorted(taken)}) if taken else ()
+    taken, seen = await at_once(
+        session,
+        claim_many(session, calls=[(wanted[own][0], id_) for id_, own in drafts.items()], now=now),
+        look({id_: wanted[own][1] for id_, own in drafts.items()}),
+    )
+    made = await make({id_: wanted[drafts[id_]][1] for id_ in sorted(taken)}, seen) if taken else ()
     await give_up(session, calls=[wanted[drafts[id_]][0] for id_ in taken.difference(made)])
     done = {drafts[id_]: Claim(wanted[drafts[id_]][0], id_, 201, replayed=False) for id_ in made}
     before = await replays(session, calls=[call for own, (call, _) in enumerate(wanted) if own not in done])

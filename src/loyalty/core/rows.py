@@ -5,10 +5,10 @@ ends; what waits then goes in one statement, whichever tables it is for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 from asyncpg import (
     Connection,
@@ -25,10 +25,16 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlalchemy.util import await_only
 
+from loyalty.core.asking import AT_ONCE, Question, as_one, asked, run_at_once
 from loyalty.core.db import STATEMENT_TIMEOUT, Row, Sessions
 from loyalty.core.writing import Change, Rows, Waiting, insertion, write
 
 T = TypeVar("T", bound=Row)
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
 
 
 async def insert_rows(session: AsyncSession, table: type[Row], rows: Rows) -> None:
@@ -63,7 +69,61 @@ async def insert_new_rows(session: AsyncSession, table: type[Row], rows: Rows, *
 
 async def fetch(session: AsyncSession, statement: str, *values: Any) -> list[Any]:
     """Run a statement past SQLAlchemy, within the session's transaction; it fails as any other of the session does."""
+    if AT_ONCE in session.info:
+        [rows] = await asked([Question(statement, values)])
+        return rows
     return await _sent(session, await _connection(session), statement, *values)
+
+
+@overload
+async def at_once(
+    session: AsyncSession, one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B], /
+) -> tuple[A, B]: ...
+@overload
+async def at_once(
+    session: AsyncSession, one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B], three: Coroutine[Any, Any, C], /
+) -> tuple[A, B, C]: ...
+@overload
+async def at_once(
+    session: AsyncSession,
+    one: Coroutine[Any, Any, A],
+    two: Coroutine[Any, Any, B],
+    three: Coroutine[Any, Any, C],
+    four: Coroutine[Any, Any, D],
+    /,
+) -> tuple[A, B, C, D]: ...
+@overload
+async def at_once(
+    session: AsyncSession,
+    one: Coroutine[Any, Any, A],
+    two: Coroutine[Any, Any, B],
+    three: Coroutine[Any, Any, C],
+    four: Coroutine[Any, Any, D],
+    five: Coroutine[Any, Any, E],
+    /,
+) -> tuple[A, B, C, D, E]: ...
+async def at_once(session: AsyncSession, *parts: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
+    """Run coroutines on one session side by side: what they `fetch` at the same time goes in one statement.
+
+    In their order, locks too; but as of one instant, so that none sees what another writes, and none reads anew after a
+    lock that another had to wait for. What one raises, or the database, ends all of them.
+    """
+    if AT_ONCE in session.info:
+        return tuple(await run_at_once(parts, asked))
+    raw = await _connection(session)
+
+    async def ask(questions: Sequence[Question]) -> list[list[Any]]:
+        if len(questions) == 1:
+            return [await _sent(session, raw, questions[0].statement, *questions[0].values)]
+        question = as_one(questions)
+        [answers] = await _sent(session, raw, question.statement, *question.values)
+        return list(answers)
+
+    session.info[AT_ONCE] = True
+    try:
+        return tuple(await run_at_once(parts, ask))
+    finally:
+        del session.info[AT_ONCE]
 
 
 async def _sent(session: AsyncSession, raw: Connection, statement: str = "", *values: Any) -> list[Any]:

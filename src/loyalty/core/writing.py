@@ -144,7 +144,7 @@ def _written_at_once(updates: tuple[tuple[str, int], ...], shapes: tuple[_Shape,
     """
     first, parts = 1, []
     for update, values in updates:
-        parts.append(_numbered_from(update, first))
+        parts.append(numbered_from(update, first))
         first += values
     for shape in shapes:
         parts.append(_insert(shape, first=first))
@@ -154,7 +154,7 @@ def _written_at_once(updates: tuple[tuple[str, int], ...], shapes: tuple[_Shape,
     return f"WITH {named} SELECT {counts}"
 
 
-def _numbered_from(statement: str, first: int) -> str:
+def numbered_from(statement: str, first: int) -> str:
     """Let the parameters of a statement be counted from another number than 1."""
     return _PARAMETER.sub(lambda found: f"${int(found[1]) + first - 1}", statement)
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.activities import service as activities
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
+from loyalty.core.rows import at_once
 from loyalty.core.signing import Keyring
 from loyalty.members import service as members
 from loyalty.members.rules import Identifiers, Person, Standing
@@ -86,10 +87,13 @@ async def listed(session: AsyncSession, *, program_id: UUID, member_ids: Collect
     """Return these members as they joined, with their attribution as it is now."""
     if not member_ids:
         return {}
-    standings = await members.standings(session, program_id=program_id, member_ids=member_ids)
-    codes = await referrals.first_codes(session, program_id=program_id, member_ids=member_ids)
-    outcomes = await attributing.outcomes(session, program_id=program_id, referee_ids=member_ids)
-    earned = await activities.sign_up_points(session, program_id=program_id, member_ids=member_ids)
+    standings, codes, outcomes, earned = await at_once(
+        session,
+        members.standings(session, program_id=program_id, member_ids=member_ids),
+        referrals.first_codes(session, program_id=program_id, member_ids=member_ids),
+        attributing.outcomes(session, program_id=program_id, referee_ids=member_ids),
+        activities.sign_up_points(session, program_id=program_id, member_ids=member_ids),
+    )
     return {own: View(standings[own], codes[own], *outcomes[own], earned[own]) for own in member_ids}
 
 

@@ -4,7 +4,7 @@ Only those of people whom nobody knows yet, by codes that are somebody's: of the
 goes its own way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,8 +17,10 @@ from loyalty.activities import service as activities
 from loyalty.activities.rules import SIGNED_UP, Judged, signing_up
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
+from loyalty.core.rows import at_once
 from loyalty.earning import limiting
 from loyalty.earning import service as earning
+from loyalty.earning.service import RuleSet
 from loyalty.enrolment.service import View, enrolled, listed
 from loyalty.members import service as members
 from loyalty.members.rules import IdentifierKind, Standing, Status
@@ -30,8 +32,8 @@ from loyalty.programs.rules import Program
 from loyalty.referrals import rules as referral_rules
 from loyalty.referrals import service as referrals
 from loyalty.referrals.attributing import Binding, bind_many
+from loyalty.referrals.rules import Campaign, Method
 from loyalty.referrals.rules import Claim as AdvocateClaim
-from loyalty.referrals.rules import Method
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ class Wish:
     channel: str | None
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Which identifiers are somebody's, whose each code is, the terms of referrals, and the rules."""
+
+    known: set[tuple[IdentifierKind, str]]
+    advocates: dict[str, UUID]
+    campaign: Campaign | None
+    rules: RuleSet
+
+
 async def enrol(
     session: AsyncSession, *, program: Program, wanted: Sequence[tuple[Call, Wish]], now: datetime
 ) -> list[tuple[Claim, View] | None]:
@@ -51,6 +63,7 @@ async def enrol(
         session,
         wanted,
         resource=lambda _: ids.new(),
+        look=partial(_look, session, program=program),
         make=partial(_make, session, program=program, now=now),
         now=now,
     )
@@ -59,32 +72,44 @@ async def enrol(
     return [None if claim is None else (claim, views[claim.resource_id]) for claim in claims]
 
 
-async def _make(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: Program, now: datetime) -> set[UUID]:
-    """Make members of these ids; return which were made. Locks what limits rules, then wallets, all of them new."""
+async def _look(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: Program) -> _Seen:
+    named = [own for wish in wishes.values() for own in wish.newcomer.identifiers.items()]
     codes = {wish.code for wish in wishes.values() if wish.code is not None}
-    owners = await referrals.owners(session, program_id=program.id, codes=codes)
-    strangers = await _strangers(session, wishes, program_id=program.id)
+    known, advocates, campaign, rules = await at_once(
+        session,
+        members.owners(session, program_id=program.id, identifiers=named),
+        referrals.owners(session, program_id=program.id, codes=codes),
+        referrals.find_campaign(session, program_id=program.id),
+        earning.rule_set(session, program_id=program.id),
+    )
+    return _Seen(set(known), advocates, campaign, rules)
+
+
+async def _make(
+    session: AsyncSession, wishes: Mapping[UUID, Wish], seen: _Seen, *, program: Program, now: datetime
+) -> set[UUID]:
+    """Make members of these ids; return which were made. Locks what limits rules, then wallets, all of them new."""
+    strangers = _strangers(wishes, known=seen.known)
+    owners = {wish.code: seen.advocates[wish.code] for wish in strangers.values() if wish.code in seen.advocates}
     # Held in the order of members, before anything is written: no merge takes an advocate away meanwhile.
     standings = await members.hold_standings(session, program_id=program.id, member_ids=set(owners.values()))
     advocates = {code: standings[owner] for code, owner in owners.items() if standings[owner].status is Status.ACTIVE}
     joining = {id_: own for id_, own in strangers.items() if own.code is None or own.code in advocates}
     if not joining:
         return set()
-    bindings = await _bindings(session, joining, advocates=advocates, program_id=program.id, now=now)
+    bindings = _bindings(joining, advocates=advocates, campaign=seen.campaign, now=now)
     newcomers = {id_: own.newcomer for id_, own in joining.items()}
     await members.enrol_new(session, program_id=program.id, joining=newcomers, now=now)
     await referrals.give_codes(session, program_id=program.id, joined=[(member_id, now) for member_id in joining])
     await bind_many(session, program_id=program.id, bindings=bindings)
     await outbox.tell(session, program_id=program.id, events=[enrolled(member_id, at=now) for member_id in joining])
-    await _sign_up(session, newcomers, program=program, now=now)
+    await _sign_up(session, newcomers, program=program, known=seen.rules, now=now)
     return set(joining)
 
 
-async def _strangers(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program_id: UUID) -> dict[UUID, Wish]:
+def _strangers(wishes: Mapping[UUID, Wish], *, known: Collection[tuple[IdentifierKind, str]]) -> dict[UUID, Wish]:
     """Leave out who is known by an identifier, or is named twice."""
-    named = [own for wish in wishes.values() for own in wish.newcomer.identifiers.items()]
-    seen: set[tuple[IdentifierKind, str]] = set(await members.owners(session, program_id=program_id, identifiers=named))
-    found = {}
+    seen, found = set(known), {}
     for id_, wish in wishes.items():
         own = set(wish.newcomer.identifiers.items())
         if seen.isdisjoint(own):
@@ -93,13 +118,8 @@ async def _strangers(session: AsyncSession, wishes: Mapping[UUID, Wish], *, prog
     return found
 
 
-async def _bindings(
-    session: AsyncSession,
-    joining: Mapping[UUID, Wish],
-    *,
-    advocates: Mapping[str, Standing],
-    program_id: UUID,
-    now: datetime,
+def _bindings(
+    joining: Mapping[UUID, Wish], *, advocates: Mapping[str, Standing], campaign: Campaign | None, now: datetime
 ) -> list[Binding]:
     """Decide who brought whom; nobody of these has bought anything yet."""
     claims = {
@@ -109,9 +129,6 @@ async def _bindings(
         for id_, wish in joining.items()
         if wish.code is not None
     }
-    if not claims:
-        return []
-    campaign = await referrals.find_campaign(session, program_id=program_id)
     return [
         Binding.decide(
             [claim],
@@ -125,10 +142,9 @@ async def _bindings(
 
 
 async def _sign_up(
-    session: AsyncSession, newcomers: Mapping[UUID, Newcomer], *, program: Program, now: datetime
+    session: AsyncSession, newcomers: Mapping[UUID, Newcomer], *, program: Program, known: RuleSet, now: datetime
 ) -> None:
     """Record that they signed up, let that earn, and open their wallets."""
-    known = await earning.rule_set(session, program_id=program.id)
     rules, day = known.at(now, activity=SIGNED_UP), now.astimezone(program.rules.zone).date()
     occasions = [(member_id, day) for member_id in newcomers]
     tally = await limiting.lock(session, program_id=program.id, rules=rules, occasions=occasions)

@@ -16,6 +16,8 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.holds.service import View
 from loyalty.members import service as members
+from loyalty.members.rules import Standing
+from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.errors import NotEnoughPoints
 from loyalty.points.rules import WalletKey, hold_source
@@ -52,6 +54,7 @@ async def create(
         session,
         wanted,
         resource=lambda _: ids.new(),
+        look=partial(_standings, session, program=program),
         make=partial(_make, session, program=program, now=now),
         now=now,
     )
@@ -69,16 +72,26 @@ async def capture(
         session,
         wanted,
         resource=lambda own: own.hold_id,
+        look=partial(_holds, session, program=program),
         make=partial(_capture, session, program=program, now=now),
         now=now,
     )
     return await _told(session, claims, program=program, now=now)
 
 
-async def _make(session: AsyncSession, holds: Mapping[UUID, NewHold], *, program: Program, now: datetime) -> set[UUID]:
-    standings = await members.standings(
-        session, program_id=program.id, member_ids={own.member_id for own in holds.values()}
-    )
+async def _standings(session: AsyncSession, holds: Mapping[UUID, NewHold], *, program: Program) -> dict[UUID, Standing]:
+    who = {own.member_id for own in holds.values()}
+    return await members.standings(session, program_id=program.id, member_ids=who)
+
+
+async def _make(
+    session: AsyncSession,
+    holds: Mapping[UUID, NewHold],
+    standings: Mapping[UUID, Standing],
+    *,
+    program: Program,
+    now: datetime,
+) -> set[UUID]:
     keys = {
         hold_id: WalletKey(program.id, own.member_id, own.unit or program.rules.unit)
         for hold_id, own in holds.items()
@@ -103,15 +116,24 @@ async def _make(session: AsyncSession, holds: Mapping[UUID, NewHold], *, program
     return made
 
 
+async def _holds(
+    session: AsyncSession, captures: Mapping[UUID, Capture], *, program: Program
+) -> dict[UUID, point_models.Hold]:
+    return await points.list_holds(session, program_id=program.id, hold_ids=captures)
+
+
 async def _capture(
-    session: AsyncSession, captures: Mapping[UUID, Capture], *, program: Program, now: datetime
+    session: AsyncSession,
+    captures: Mapping[UUID, Capture],
+    there: Mapping[UUID, point_models.Hold],
+    *,
+    program: Program,
+    now: datetime,
 ) -> set[UUID]:
-    rows = await points.list_holds(session, program_id=program.id, hold_ids=captures)
-    keys = {WalletKey(program.id, row.member_id, row.unit) for row in rows.values()}
-    if not keys:
-        return set()
+    held = [there[hold_id] for hold_id in captures if hold_id in there]
+    keys = {WalletKey(program.id, row.member_id, row.unit) for row in held}
     book = await points.open_settled(session, program=program, keys=keys, now=now)
-    live = await points.live_holds(session, book, hold_ids=rows) if book.wallets else {}
+    live = await points.live_holds(session, book, hold_ids=[row.id for row in held]) if book.wallets else {}
     made = set()
     for hold_id, hold in live.items():
         wanted = captures[hold_id].points or hold.points

@@ -49,6 +49,8 @@ async def insert_customers(
 
 async def find_merged(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> dict[UUID, UUID]:
     """Return who stands now for these customers, where they were merged into another, who may be merged since too."""
+    if not customer_ids:
+        return {}
     found = await fetch(
         session,
         """
@@ -98,6 +100,8 @@ async def delete_personal(session: AsyncSession, *, program_id: UUID, customer_i
 
 async def list_there(session: AsyncSession, *, program_id: UUID, customer_ids: Collection[UUID]) -> set[UUID]:
     """Return those of these customers that are there."""
+    if not customer_ids:
+        return set()
     statement = "SELECT id FROM customers WHERE program_id = $1 AND id = ANY($2::uuid[])"
     return {row[0] for row in await fetch(session, statement, program_id, list(customer_ids))}
 

@@ -59,6 +59,8 @@ async def claim_membership(
 async def list_standings(
     session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
 ) -> dict[UUID, Standing]:
+    if not member_ids:
+        return {}
     found = await fetch(
         session,
         "SELECT id, enrolled_at, status, suspends FROM members WHERE program_id = $1 AND id = ANY($2::uuid[])",
@@ -72,6 +74,8 @@ async def hold_standings(
     session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]
 ) -> dict[UUID, Standing]:
     """Return where members stand, in order of id, and keep them standing so until the transaction ends."""
+    if not member_ids:
+        return {}
     found = await fetch(
         session,
         """

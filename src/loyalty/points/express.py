@@ -12,6 +12,7 @@ from loyalty.access.express import Together, Wanted
 from loyalty.access.rules import Scope
 from loyalty.core import ids
 from loyalty.core.express import Address, Reply
+from loyalty.core.rows import at_once
 from loyalty.members import service as members
 from loyalty.points import balances
 from loyalty.points.balances import View
@@ -32,8 +33,11 @@ class WalletExpress(Together[UUID, list[View]]):
         self, session: AsyncSession, *, program: Program, wanted: Sequence[Wanted[UUID]], now: datetime
     ) -> Sequence[list[View] | None]:
         asked = {own.what for own in wanted}
-        there = await members.standings(session, program_id=program.id, member_ids=asked)
-        found = await balances.wallets_of(session, program=program, member_ids=list(there), now=now)
+        there, found = await at_once(
+            session,
+            members.standings(session, program_id=program.id, member_ids=asked),
+            balances.wallets_of(session, program=program, member_ids=asked, now=now),
+        )
         return [found[own.what] if own.what in there else None for own in wanted]
 
     def reply(self, done: list[View]) -> Reply:

@@ -1,13 +1,13 @@
 """The SQL of holds."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import change_rows, fetch, fetch_rows, insert_rows
+from loyalty.core.rows import at_once, change_rows, fetch, fetch_rows, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import EndedHold
 from loyalty.points.rules import Hold, Reservation, WalletKey
@@ -24,12 +24,14 @@ async def list_live_holds(session: AsyncSession, keys: Collection[WalletKey]) ->
         list({key.member_id for key in keys}),
         list({key.unit for key in keys}),
     )
-    return await _holds(session, next(iter(keys)).program_id, found)
+    program_id = next(iter(keys)).program_id
+    reserved = await _reservations(session, program_id, [row[0] for row in found]) if found else {}
+    return _holds(program_id, found, reserved)
 
 
-async def _holds(session: AsyncSession, program_id: UUID, rows: Sequence[Any]) -> list[Hold]:
-    if not rows:
-        return []
+async def _reservations(
+    session: AsyncSession, program_id: UUID, hold_ids: Collection[UUID]
+) -> dict[UUID, list[Reservation]]:
     found = await fetch(
         session,
         """
@@ -37,20 +39,18 @@ async def _holds(session: AsyncSession, program_id: UUID, rows: Sequence[Any]) -
         WHERE program_id = $1 AND hold_id = ANY($2::uuid[]) ORDER BY lot_id
         """,
         program_id,
-        [row["id"] for row in rows],
+        list(hold_ids),
     )
     reserved: dict[UUID, list[Reservation]] = {}
     for hold_id, lot_id, points in found:
         reserved.setdefault(hold_id, []).append(Reservation(lot_id, points))
+    return reserved
+
+
+def _holds(program_id: UUID, rows: Sequence[Any], reserved: Mapping[UUID, Sequence[Reservation]]) -> list[Hold]:
     return [
-        Hold(
-            row["id"],
-            WalletKey(program_id, row["member_id"], row["unit"]),
-            row["points"],
-            row["expires_at"],
-            tuple(reserved.get(row["id"], ())),
-        )
-        for row in rows
+        Hold(id_, WalletKey(program_id, member_id, unit), points, expires_at, tuple(reserved.get(id_, ())))
+        for id_, member_id, unit, points, expires_at in rows
     ]
 
 
@@ -117,8 +117,12 @@ async def list_holds(session: AsyncSession, *, program_id: UUID, hold_ids: Colle
 
 async def list_live_holds_by_id(session: AsyncSession, *, program_id: UUID, hold_ids: Collection[UUID]) -> list[Hold]:
     """Return those of these holds that have not ended, with what they have locked."""
-    found = await fetch(session, f"{_LIVE} AND id = ANY($2::uuid[]) ORDER BY id", program_id, list(hold_ids))
-    return await _holds(session, program_id, found)
+    found, reserved = await at_once(
+        session,
+        fetch(session, f"{_LIVE} AND id = ANY($2::uuid[]) ORDER BY id", program_id, list(hold_ids)),
+        _reservations(session, program_id, hold_ids),
+    )
+    return _holds(program_id, found, reserved)
 
 
 _LIVE: Final = "SELECT id, member_id, unit, points, expires_at FROM holds WHERE program_id = $1 AND ended_at IS NULL"

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import change_rows, fetch, insert_rows
+from loyalty.core.rows import at_once, change_rows, fetch, insert_rows
 from loyalty.points import models
 from loyalty.points.opening_queries import FLOOR
 from loyalty.points.postings import Lapse
@@ -25,8 +25,14 @@ async def list_spendable_lots(
     Or all there are; what is over at the instant given is left out. Reads few lots where few are enough, however many
     there are.
     """
+    idle, dated = await at_once(session, _list_idle(session, wanted, zone=zone), _list_first_ending(session, wanted))
+    return idle + dated
+
+
+async def _list_first_ending(session: AsyncSession, wanted: Sequence[tuple[Wallet, int, datetime]]) -> list[Lot]:
+    """Return, of lots that end on a date or never, those that end first and cover so many points."""
     # A limit that the planner does not know lets it walk along the index, instead of sorting what it thinks are few.
-    found = await _list_idle(session, wanted, zone=zone)
+    found: list[Lot] = []
     lacking, limit = list(wanted), _FEW
     while lacking:
         rows = await fetch(

@@ -13,6 +13,13 @@ from loyalty.points.rules import Wallet, WalletKey
 
 
 async def insert_wallets(session: AsyncSession, keys: Collection[WalletKey], *, now: datetime) -> None:
+    """Open empty wallets, none of which is there."""
+    empty = {"pending": 0, "available": 0, "held": 0, "debt": 0, "version": 0, "last_at": now}
+    rows = [{"program_id": key.program_id, "member_id": key.member_id, "unit": key.unit} | empty for key in keys]
+    await insert_rows(session, models.Wallet, rows)
+
+
+async def ensure_wallets(session: AsyncSession, keys: Collection[WalletKey], *, now: datetime) -> None:
     """Open empty wallets of one program; one that exists stays as it is."""
     ordered = sorted(keys)
     await fetch(
@@ -60,6 +67,8 @@ async def lock_wallets(
 
 
 async def list_wallets(session: AsyncSession, *, program_id: UUID, member_ids: Collection[UUID]) -> list[Wallet]:
+    if not member_ids:
+        return []
     found = await fetch(
         session,
         """

@@ -58,7 +58,7 @@ class Verification:
 
 
 async def open_wallets(session: AsyncSession, *, keys: Collection[WalletKey], now: datetime) -> None:
-    """Give members their empty wallets."""
+    """Give new members their empty wallets."""
     await queries.insert_wallets(session, keys, now=now)
 
 
@@ -69,7 +69,7 @@ async def open_book(session: AsyncSession, *, program: Program, keys: Collection
     found = await queries.lock_wallets(session, keys, if_all_there=True)
     if not found:
         # Before any lock, and in order: who waits here for another's new wallet holds none of its own.
-        await queries.insert_wallets(session, keys, now=now)
+        await queries.ensure_wallets(session, keys, now=now)
         found = await queries.lock_wallets(session, keys)
     book = Book(found, now=now, rules=program.rules)
     due = [wallet.key for wallet in found if wallet.is_due(max(now, wallet.last_at))]

@@ -46,6 +46,8 @@ async def insert_grant(
 async def list_grants(
     session: AsyncSession, *, program_id: UUID, redemption_ids: Collection[UUID]
 ) -> dict[UUID, models.RewardGrant]:
+    if not redemption_ids:
+        return {}
     rows = await fetch_rows(session, models.RewardGrant, _OF, program_id, list(redemption_ids))
     return {row.redemption_id: row for row in rows}
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core import idempotency, ids, paging
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.paging import Page
+from loyalty.core.rows import at_once
 from loyalty.members import service as members
 from loyalty.members.errors import MemberClosed
 from loyalty.members.rules import Status
@@ -265,12 +266,15 @@ async def page(
 
 async def _views(session: AsyncSession, *, program_id: UUID, rows: Sequence[models.Redemption]) -> list[View]:
     keys = [row.id for row in rows]
-    issued = await coupons.listed(session, program_id=program_id, coupon_ids=keys)
     granted = [row.id for row in rows if row.entry_id is None]
-    grants = await queries.list_grants(session, program_id=program_id, redemption_ids=granted) if granted else {}
-    cancelled = await queries.list_cancellations(session, program_id=program_id, redemption_ids=keys)
     named = [row.entry_id for row in rows if row.entry_id is not None]
-    entries = await points.entries_by_id(session, program_id=program_id, entry_ids=named)
+    issued, cancelled, entries, grants = await at_once(
+        session,
+        coupons.listed(session, program_id=program_id, coupon_ids=keys),
+        queries.list_cancellations(session, program_id=program_id, redemption_ids=keys),
+        points.entries_by_id(session, program_id=program_id, entry_ids=named),
+        queries.list_grants(session, program_id=program_id, redemption_ids=granted),
+    )
     return [
         View(
             row,

@@ -4,7 +4,7 @@ Only those that are new and that nothing keeps from: of the others nothing happe
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
+from loyalty.core.rows import at_once
 from loyalty.members import service as members
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -57,6 +58,7 @@ async def redeem(
         session,
         wanted,
         resource=lambda _: ids.new(),
+        look=partial(_lock_customers, session, program=program),
         make=partial(_make, session, program=program, now=now),
         now=now,
     )
@@ -65,14 +67,22 @@ async def redeem(
     return [None if claim is None else (claim, views[claim.resource_id]) for claim in claims]
 
 
-async def _make(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: Program, now: datetime) -> set[UUID]:
-    """Make redemptions of these ids; return which were made."""
-    program_id = program.id
+async def _lock_customers(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: Program) -> set[UUID]:
     who = {wish.member_id for wish in wishes.values()}
-    await members.lock_customers(session, program_id=program_id, customer_ids=who)
-    standings = await members.standings(session, program_id=program_id, member_ids=who)
-    named = {wish.reward_id for wish in wishes.values()}
-    offers = {own.reward.id: own for own in await rewards.listed(session, program_id=program_id, reward_ids=named)}
+    return await members.lock_customers(session, program_id=program.id, customer_ids=who)
+
+
+async def _make(
+    session: AsyncSession, wishes: Mapping[UUID, Wish], who: Collection[UUID], *, program: Program, now: datetime
+) -> set[UUID]:
+    """Make redemptions of these ids, for customers who are locked; return which were made."""
+    program_id = program.id
+    standings, found = await at_once(
+        session,
+        members.standings(session, program_id=program_id, member_ids=who),
+        rewards.listed(session, program_id=program_id, reward_ids={wish.reward_id for wish in wishes.values()}),
+    )
+    offers = {own.reward.id: own for own in found}
     chances = {
         redemption_id: _Chance(wish, offer, WalletKey(program_id, wish.member_id, offer.reward.unit))
         for redemption_id, wish in wishes.items()
@@ -80,12 +90,15 @@ async def _make(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: 
     }
     book = await points.open_settled(session, program=program, keys={own.wallet for own in chances.values()}, now=now)
     counted = {own.offer.reward.id for own in chances.values() if own.offer.reward.stock_left is not None}
-    stock = await coupons.lock_stock(session, program_id=program_id, reward_ids=counted)
     chances = {redemption_id: own for redemption_id, own in chances.items() if own.wallet in book.wallets}
     costs: Counter[WalletKey] = Counter()
     for own in chances.values():
         costs[own.wallet] += own.offer.reward.cost_points
-    await points.load_spendable(session, book, costs)
+    stock, _ = await at_once(
+        session,
+        coupons.lock_stock(session, program_id=program_id, reward_ids=counted),
+        points.load_spendable(session, book, costs),
+    )
     given: dict[UUID, tuple[_Chance, Entry]] = {}
     limited: set[tuple[UUID, UUID]] = set()
     for redemption_id, own in chances.items():

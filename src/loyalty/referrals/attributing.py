@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
+from loyalty.core.rows import at_once
 from loyalty.core.signing import Keyring
 from loyalty.members import service as members
 from loyalty.members.rules import Standing, Status
@@ -149,10 +150,14 @@ async def outcomes(
     session: AsyncSession, *, program_id: UUID, referee_ids: Collection[UUID]
 ) -> dict[UUID, tuple[models.Referral | None, list[models.ReferralTouch]]]:
     """Return the live binding of each referee, if any, and all claims that were weighed."""
-    live = await queries.list_live_referrals(session, program_id=program_id, referee_ids=referee_ids)
+    live, weighed = await at_once(
+        session,
+        queries.list_live_referrals(session, program_id=program_id, referee_ids=referee_ids),
+        queries.list_touches(session, program_id=program_id, referee_ids=referee_ids),
+    )
     bound = {referral.referee_id: referral for referral in live}
     touches: dict[UUID, list[models.ReferralTouch]] = {referee_id: [] for referee_id in referee_ids}
-    for touch in await queries.list_touches(session, program_id=program_id, referee_ids=referee_ids):
+    for touch in weighed:
         touches[touch.referee_id].append(touch)
     return {referee_id: (bound.get(referee_id), own) for referee_id, own in touches.items()}
 

@@ -13,9 +13,13 @@ from loyalty.rewards import models
 from loyalty.rewards.errors import CouponNotFound
 
 
-async def insert_coupons(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> int:
-    """Add coupons; return how many there were no others with the same code of."""
-    return len(await insert_new_rows(session, models.Coupon, rows, returning="id"))
+async def insert_coupon(session: AsyncSession, row: dict[str, Any]) -> bool:
+    """Add a coupon; False if there is one with the same code."""
+    return bool(await insert_new_rows(session, models.Coupon, [row], returning="id"))
+
+
+async def insert_coupons(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    await insert_rows(session, models.Coupon, rows)
 
 
 async def list_coupons(

@@ -41,7 +41,7 @@ async def issue(
         made = new_coupon(
             reward, coupon_id=coupon_id, code=code, written=written, member_id=member_id, now=now, counted=from_stock
         )
-        if await coupon_queries.insert_coupons(session, [made]):
+        if await coupon_queries.insert_coupon(session, made):
             return
     raise CouponCodesExhausted
 
@@ -51,7 +51,7 @@ async def issue_many(
 ) -> None:
     """Give members coupons of rewards that have no codes of their own, out of stock that is locked and suffices.
 
-    Each is wanted as reward, id of the coupon and member. Raises CouponCodesExhausted.
+    Each is wanted as reward, id of the coupon and member. A code that is there already is heard as a unique key is.
     """
     counted = Counter(reward.id for reward, _, _ in wanted if reward.stock_left is not None)
     await queries.take_stock(session, program_id=program_id, taken=counted)
@@ -69,8 +69,7 @@ async def issue_many(
                 counted=reward.id in counted,
             )
         )
-    if await coupon_queries.insert_coupons(session, made) < len(made):
-        raise CouponCodesExhausted
+    await coupon_queries.insert_coupons(session, made)
 
 
 async def lock_stock(session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]) -> dict[UUID, int]:

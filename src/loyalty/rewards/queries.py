@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import fetch, fetch_rows
+from loyalty.core.rows import change_rows, fetch, fetch_rows
 from loyalty.rewards import models
 from loyalty.rewards.errors import RewardNotFound
 
@@ -79,16 +79,18 @@ async def lock_stock(
 async def take_stock(session: AsyncSession, *, program_id: UUID, taken: Mapping[UUID, int]) -> None:
     """Take so many of each reward whose stock is locked."""
     if taken:
-        await fetch(
+        await change_rows(
             session,
+            models.Reward,
             """
             UPDATE rewards SET stock_left = stock_left - number
             FROM unnest($2::uuid[], $3::bigint[]) AS own (id, number)
-            WHERE program_id = $1 AND rewards.id = own.id
+            WHERE program_id = $1 AND rewards.id = own.id RETURNING 1
             """,
             program_id,
             list(taken),
             list(taken.values()),
+            expected=len(taken),
         )
 
 
