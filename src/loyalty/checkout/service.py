@@ -10,6 +10,7 @@ from loyalty.checkout import counting, couponing, paying, quoting, rules
 from loyalty.checkout.rules import Basket
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
+from loyalty.core.rows import at_once
 from loyalty.core.signing import Keyring
 from loyalty.earning import service as earning
 from loyalty.earning.facts import Purchase
@@ -210,10 +211,22 @@ async def view(session: AsyncSession, *, program: Program, order_id: UUID) -> Vi
 
 async def views(session: AsyncSession, *, program: Program, order_ids: Collection[UUID]) -> dict[UUID, View]:
     """Return those of these orders that are there, with what they earned and completed, all from stored rows."""
-    found = await orders.listed(session, program_id=program.id, order_ids=order_ids)
-    entries = await points.entries_of(session, program_id=program.id, source_ids=order_ids)
-    counts = await earning.counts(session, program_id=program.id, order_ids=order_ids)
-    added = await earning.added(session, program_id=program.id, order_ids=order_ids)
+    found, entries, (counts, added), (referrals, paid, discounts) = await at_once(
+        session,
+        orders.listed(session, program_id=program.id, order_ids=order_ids),
+        points.entries_of(session, program_id=program.id, source_ids=order_ids),
+        at_once(
+            session,
+            earning.counts(session, program_id=program.id, order_ids=order_ids),
+            earning.added(session, program_id=program.id, order_ids=order_ids),
+        ),
+        at_once(
+            session,
+            rewarding.qualified_by(session, program_id=program.id, order_ids=order_ids),
+            tenders.listed(session, program_id=program.id, order_ids=order_ids),
+            coupons.discounts(session, program_id=program.id, order_ids=order_ids),
+        ),
+    )
     purchases = {
         order.id: Purchase.of(order, [orders.line_of(line) for line in lines if line.amendment_id is None])
         for order, lines in found.values()
@@ -224,9 +237,6 @@ async def views(session: AsyncSession, *, program: Program, order_ids: Collectio
         )
         for own, purchase in purchases.items()
     }
-    referrals = await rewarding.qualified_by(session, program_id=program.id, order_ids=order_ids)
-    paid = await tenders.listed(session, program_id=program.id, order_ids=order_ids)
-    discounts = await coupons.discounts(session, program_id=program.id, order_ids=order_ids)
     return {
         order.id: View(
             order,

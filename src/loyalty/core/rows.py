@@ -5,7 +5,7 @@ ends; what waits then goes in one statement, whichever tables it is for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Final, TypeVar, overload
@@ -151,6 +151,13 @@ async def fetch_rows(session: AsyncSession, table: type[T], ending: str, *values
     return found
 
 
+def as_stored(table: type[T], row: Mapping[str, Any]) -> T:
+    """Return a row of a table as it will be read once it is inserted; columns that it does not name are null."""
+    new = manager_of_class(table).new_instance()
+    new.__dict__.update((attribute, row.get(column)) for attribute, column in _columns(table).items())
+    return new
+
+
 @asynccontextmanager
 async def hurried(
     sessions: Sessions, *, lock_timeout_ms: int, is_snapshot: bool = False
@@ -269,6 +276,12 @@ _NOTHING: Final = text("SELECT")
 @cache
 def _selection(table: type[Row]) -> tuple[str, tuple[str, ...]]:
     """Write what selects all columns of a table; return also the attributes they are."""
-    columns = {own.key: own.columns[0] for own in table.__mapper__.column_attrs}
-    named = ", ".join(f'"{column.name}"' for column in columns.values())
+    columns = _columns(table)
+    named = ", ".join(f'"{column}"' for column in columns.values())
     return f"SELECT {named} FROM {table.__tablename__}", tuple(columns)  # noqa: S608 -- our own names
+
+
+@cache
+def _columns(table: type[Row]) -> dict[str, str]:
+    """Return the names of a table's columns by attribute."""
+    return {own.key: own.columns[0].name for own in table.__mapper__.column_attrs}

@@ -10,10 +10,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.rows import at_once
 from loyalty.earning import limiting, models, queries, service
-from loyalty.earning.facts import Purchase
+from loyalty.earning.evaluation import Judge
+from loyalty.earning.facts import Moment, Purchase
 from loyalty.earning.limiting import Tally
-from loyalty.earning.rules import Allowance, Excess, Given, Lack, RuleVersion, compare
+from loyalty.earning.rules import Allowance, Excess, Given, Lack, PaidAward, RuleVersion, compare
 from loyalty.points.postings import Reversal
 
 
@@ -40,6 +42,22 @@ class Changed:
         return found
 
 
+@dataclass(frozen=True)
+class Counted:
+    """By what an order was counted, what that gave, and what its returns and amendments did to that."""
+
+    judge: Judge
+    moment: Moment
+    awards: list[PaidAward]
+    changed: Changed
+
+    @property
+    def paid_by(self) -> set[UUID]:
+        """The entries that gave the order its points, when it was counted and since."""
+        entry_ids = [own.entry_id for own in self.awards] + [own.entry_id for own in self.changed.additions]
+        return {own for own in entry_ids if own is not None}
+
+
 class Growth(Enum):
     """To what an order's points may come by a change of its lines: to anything, to what they are, or once were."""
 
@@ -52,28 +70,39 @@ class Growth(Enum):
 class Recount:
     """What a change of an order's lines makes of its points, and the limits, locked, that count it.
 
-    `let_go` is what of each rule's points went back before and was not taken; `paid_by` are the entries that gave the
-    order its points, when it was counted and since.
+    `let_go` is what of each rule's points went back before and was not taken.
     """
 
     excess: list[Excess] = field(default_factory=list)
     lacks: list[Lack] = field(default_factory=list)
     let_go: Mapping[UUID, int] = field(default_factory=dict)
-    paid_by: frozenset[UUID] = frozenset()
     rules: list[RuleVersion] = field(default_factory=list)
     tally: Tally | None = None
     buyer: UUID | None = None
     day: date = date.min
 
 
+async def look(session: AsyncSession, *, program_id: UUID, order_id: UUID, zone: ZoneInfo) -> Counted | None:
+    """Return by what an order was counted and what that has given; None for one that could earn nothing."""
+    counts, changed = await at_once(
+        session,
+        service.counts(session, program_id=program_id, order_ids=[order_id]),
+        changes(session, program_id=program_id, order_id=order_id),
+    )
+    row = counts.get(order_id)
+    if row is None:
+        return None
+    judge, moment = await service.counted_by(session, row, program_id=program_id, zone=zone)
+    return Counted(judge, moment, service.awards_of(row), changed)
+
+
 async def recount(
     session: AsyncSession,
+    counted: Counted,
     *,
     program_id: UUID,
-    order_id: UUID,
     buyer: UUID,
     purchase: Purchase,
-    zone: ZoneInfo,
     earlier: Sequence[tuple[UUID, bool]],
     growth: Growth,
 ) -> Recount:
@@ -82,14 +111,9 @@ async def recount(
     `earlier` are its returns and amendments so far, in order, each with whether it was an amendment. Locks limits, and
     so comes before wallets.
     """
-    row = (await service.counts(session, program_id=program_id, order_ids=[order_id])).get(order_id)
-    if row is None:
-        return Recount()
-    judge, moment = await service.counted_by(session, row, program_id=program_id, zone=zone)
+    judge, moment, changed = counted.judge, counted.moment, counted.changed
     rules = judge.rules
-    changed = await changes(session, program_id=program_id, order_id=order_id)
-    awards = service.awards_of(row)
-    first = {own.rule_id: own.points for own in awards}
+    first = {own.rule_id: own.points for own in counted.awards}
     given = [
         Given(rule.rule_id, rule.version, rule.terms.unit, first.get(rule.rule_id, 0) + changed.of_rule(rule.rule_id))
         for rule in rules
@@ -105,17 +129,17 @@ async def recount(
         let_go=_by_unit(given, changed.let_go),
     )
     free = tally.allowances(rules, member_id=buyer, day=day)
-    entry_ids = [own.entry_id for own in awards] + [own.entry_id for own in changed.additions]
-    paid_by = frozenset(own for own in entry_ids if own is not None)
-    return Recount(excess, _within(lacks, free), changed.let_go, paid_by, rules, tally, buyer, day)
+    return Recount(excess, _within(lacks, free), changed.let_go, rules, tally, buyer, day)
 
 
 async def changes(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> Changed:
     """Return what returns and amendments of an order did to its points."""
-    return Changed(
-        await queries.list_reversals(session, program_id=program_id, order_id=order_id),
-        await queries.list_additions(session, program_id=program_id, order_ids=[order_id]),
+    reversals, additions = await at_once(
+        session,
+        queries.list_reversals(session, program_id=program_id, order_id=order_id),
+        queries.list_additions(session, program_id=program_id, order_ids=[order_id]),
     )
+    return Changed(reversals, additions)
 
 
 async def record(

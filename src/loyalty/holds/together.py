@@ -4,7 +4,7 @@ Only where nothing keeps from it: of the others nothing happens here, and each g
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -50,15 +50,16 @@ async def create(
 
     Locks what a single hold locks, each kind for all at once: keys, wallets.
     """
+    made: dict[UUID, point_models.Hold] = {}
     claims = await idempotency.each_once(
         session,
         wanted,
         resource=lambda _: ids.new(),
         look=partial(_standings, session, program=program),
-        make=partial(_make, session, program=program, now=now),
+        make=partial(_make, session, made=made, program=program, now=now),
         now=now,
     )
-    return await _told(session, claims, program=program, now=now)
+    return await _told(session, claims, made, program=program, now=now)
 
 
 async def capture(
@@ -68,15 +69,16 @@ async def capture(
 
     Locks what a single capture locks, each kind for all at once: keys, wallets.
     """
+    made: dict[UUID, point_models.Hold] = {}
     claims = await idempotency.each_once(
         session,
         wanted,
         resource=lambda own: own.hold_id,
         look=partial(_holds, session, program=program),
-        make=partial(_capture, session, program=program, now=now),
+        make=partial(_capture, session, made=made, program=program, now=now),
         now=now,
     )
-    return await _told(session, claims, program=program, now=now)
+    return await _told(session, claims, made, program=program, now=now)
 
 
 async def _standings(session: AsyncSession, holds: Mapping[UUID, NewHold], *, program: Program) -> dict[UUID, Standing]:
@@ -89,9 +91,11 @@ async def _make(
     holds: Mapping[UUID, NewHold],
     standings: Mapping[UUID, Standing],
     *,
+    made: dict[UUID, point_models.Hold],
     program: Program,
     now: datetime,
-) -> set[UUID]:
+) -> Collection[UUID]:
+    """Make holds of these ids, and return which; `made` gets them as they are stored."""
     keys = {
         hold_id: WalletKey(program.id, own.member_id, own.unit or program.rules.unit)
         for hold_id, own in holds.items()
@@ -103,7 +107,6 @@ async def _make(
     for hold_id, key in keys.items():
         wanted[key] += holds[hold_id].points
     await points.load_spendable(session, book, wanted)
-    made = set()
     for hold_id, key in keys.items():
         own, last_at = holds[hold_id], book.wallets[key].last_at
         ends = max(now, last_at) + own.lifetime
@@ -111,8 +114,8 @@ async def _make(
             book.hold(key, points=own.points, hold_id=hold_id, expires_at=ends, notes=own.metadata)
         except NotEnoughPoints:
             continue
-        made.add(hold_id)
     await points.post(session, book)
+    made.update(points.holds_of(book, {}))
     return made
 
 
@@ -127,27 +130,35 @@ async def _capture(
     captures: Mapping[UUID, Capture],
     there: Mapping[UUID, point_models.Hold],
     *,
+    made: dict[UUID, point_models.Hold],
     program: Program,
     now: datetime,
-) -> set[UUID]:
+) -> Collection[UUID]:
+    """Capture holds, and return which; `made` gets them as they are stored then."""
     held = [there[hold_id] for hold_id in captures if hold_id in there]
     keys = {WalletKey(program.id, row.member_id, row.unit) for row in held}
     book = await points.open_settled(session, program=program, keys=keys, now=now)
     live = await points.live_holds(session, book, hold_ids=[row.id for row in held]) if book.wallets else {}
-    made = set()
     for hold_id, hold in live.items():
         wanted = captures[hold_id].points or hold.points
         if wanted <= hold.points and hold.wallet in book.wallets:
             book.capture(hold, points=wanted, source=hold_source(hold_id))
-            made.add(hold_id)
     await points.post(session, book)
+    made.update(points.holds_of(book, there))
     return made
 
 
 async def _told(
-    session: AsyncSession, claims: Sequence[Claim | None], *, program: Program, now: datetime
+    session: AsyncSession,
+    claims: Sequence[Claim | None],
+    made: Mapping[UUID, point_models.Hold],
+    *,
+    program: Program,
+    now: datetime,
 ) -> list[tuple[Claim, View] | None]:
     """Return what calls made, now or before, as it stands."""
-    made = {claim.resource_id for claim in claims if claim is not None}
-    rows = await points.list_holds(session, program_id=program.id, hold_ids=made)
+    before = {claim.resource_id for claim in claims if claim is not None} - made.keys()
+    rows = dict(made)
+    if before:
+        rows |= await points.list_holds(session, program_id=program.id, hold_ids=before)
     return [None if claim is None else (claim, View(rows[claim.resource_id], now)) for claim in claims]

@@ -1,6 +1,6 @@
 """The SQL of what goes back of orders, and what amendments add."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -64,10 +64,21 @@ async def list_returns(session: AsyncSession, *, program_id: UUID, order_id: UUI
 
 
 async def list_return_lines(
-    session: AsyncSession, *, program_id: UUID, return_ids: Collection[UUID]
+    session: AsyncSession, *, program_id: UUID, return_id: UUID
 ) -> list[models.OrderReturnLine]:
-    ending = "WHERE program_id = $1 AND return_id = ANY($2::uuid[]) ORDER BY return_id, line"
-    return await fetch_rows(session, models.OrderReturnLine, ending, program_id, list(return_ids))
+    ending = "WHERE program_id = $1 AND return_id = $2 ORDER BY line"
+    return await fetch_rows(session, models.OrderReturnLine, ending, program_id, return_id)
+
+
+async def list_lines_of_returns(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID
+) -> list[models.OrderReturnLine]:
+    """Return what all returns of an order took of its lines."""
+    ending = """
+        WHERE program_id = $1 AND return_id IN (SELECT id FROM order_returns WHERE program_id = $1 AND order_id = $2)
+        ORDER BY return_id, line
+    """
+    return await fetch_rows(session, models.OrderReturnLine, ending, program_id, order_id)
 
 
 async def append_lines(

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids, paging
 from loyalty.core.paging import Page
+from loyalty.core.rows import at_once
 from loyalty.orders import models, queries, return_queries, rules
 from loyalty.orders.errors import (
     ClaimNotProven,
@@ -76,11 +77,14 @@ async def listed(
     session: AsyncSession, *, program_id: UUID, order_ids: Collection[UUID]
 ) -> dict[UUID, tuple[models.Order, list[models.OrderLine]]]:
     """Return those of these orders that are there, with their lines."""
-    rows = await queries.list_orders_by_id(session, program_id=program_id, order_ids=order_ids)
+    rows, lines = await at_once(
+        session,
+        queries.list_orders_by_id(session, program_id=program_id, order_ids=order_ids),
+        queries.list_lines(session, program_id=program_id, order_ids=order_ids),
+    )
     found: dict[UUID, tuple[models.Order, list[models.OrderLine]]] = {row.id: (row, []) for row in rows}
-    if found:
-        for line in await queries.list_lines(session, program_id=program_id, order_ids=order_ids):
-            found[line.order_id][1].append(line)
+    for line in lines:
+        found[line.order_id][1].append(line)
     return found
 
 
@@ -134,42 +138,39 @@ async def deliver(
     return order
 
 
-async def lock_row(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> None:
+async def lock(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> models.Order:
     """Lock an order, before anything is asked about what happened to it. Raises OrderNotFound."""
-    await queries.lock_order(session, program_id=program_id, order_id=order_id)
+    return await queries.lock_order(session, program_id=program_id, order_id=order_id)
 
 
-async def lock(
-    session: AsyncSession, *, program_id: UUID, order_id: UUID, returned_at: datetime
-) -> tuple[models.Order, list[BoughtLine], list[models.OrderReturn]]:
-    """Lock an order that something goes back of; return its lines with what went back of them, and when.
-
-    Raises OrderNotFound, OrderCancelled, ReturnedBeforePlaced.
-    """
-    order = await queries.lock_order(session, program_id=program_id, order_id=order_id)
+def check_returnable(order: models.Order, *, returned_at: datetime) -> None:
+    """Raise OrderCancelled, ReturnedBeforePlaced for an order that nothing can go back of."""
     if order.cancelled_at is not None:
         raise OrderCancelled
     if returned_at < order.placed_at:
         raise ReturnedBeforePlaced
-    earlier = await return_queries.list_returns(session, program_id=program_id, order_id=order_id)
-    gone = await return_queries.list_return_lines(
-        session, program_id=program_id, return_ids=[row.id for row in earlier]
+
+
+async def bought(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID
+) -> tuple[list[BoughtLine], list[models.OrderReturn]]:
+    """Return the lines of an order that is locked, each with what went back of it, and the returns so far."""
+    earlier, gone, lines = await at_once(
+        session,
+        return_queries.list_returns(session, program_id=program_id, order_id=order_id),
+        return_queries.list_lines_of_returns(session, program_id=program_id, order_id=order_id),
+        queries.list_lines(session, program_id=program_id, order_ids=[order_id]),
     )
-    lines = await queries.list_lines(session, program_id=program_id, order_ids=[order_id])
-    return (
-        order,
-        [
-            BoughtLine(
-                own.line,
-                line_of(own),
-                sum(line.quantity for line in gone if line.line == own.line),
-                sum(line.total_minor for line in gone if line.line == own.line),
-                own.amendment_id is not None,
-            )
-            for own in lines
-        ],
-        earlier,
-    )
+    return [
+        BoughtLine(
+            own.line,
+            line_of(own),
+            sum(line.quantity for line in gone if line.line == own.line),
+            sum(line.total_minor for line in gone if line.line == own.line),
+            own.amendment_id is not None,
+        )
+        for own in lines
+    ], earlier
 
 
 async def set_lines(session: AsyncSession, order: NewOrder, *, program_id: UUID) -> None:
@@ -229,16 +230,22 @@ async def returns(
     session: AsyncSession, *, program_id: UUID, order_id: UUID
 ) -> list[tuple[models.OrderReturn, list[models.OrderReturnLine]]]:
     """Return what went back of an order, oldest first."""
-    found = await return_queries.list_returns(session, program_id=program_id, order_id=order_id)
-    lines = await return_queries.list_return_lines(session, program_id=program_id, return_ids=[row.id for row in found])
+    found, lines = await at_once(
+        session,
+        return_queries.list_returns(session, program_id=program_id, order_id=order_id),
+        return_queries.list_lines_of_returns(session, program_id=program_id, order_id=order_id),
+    )
     return [(row, [line for line in lines if line.return_id == row.id]) for row in found]
 
 
 async def get_return(
     session: AsyncSession, *, program_id: UUID, return_id: UUID
 ) -> tuple[models.OrderReturn, list[models.OrderReturnLine]]:
-    row = await return_queries.get_return(session, program_id=program_id, return_id=return_id)
-    return row, await return_queries.list_return_lines(session, program_id=program_id, return_ids=[row.id])
+    return await at_once(
+        session,
+        return_queries.get_return(session, program_id=program_id, return_id=return_id),
+        return_queries.list_return_lines(session, program_id=program_id, return_id=return_id),
+    )
 
 
 async def hand_over(session: AsyncSession, *, program_id: UUID, buyer: UUID, becomes: UUID) -> None:
@@ -262,7 +269,8 @@ async def claim(
         raise OrderHasABuyer
     if order.email_digest is not None and order.email_digest not in email_digests:
         raise ClaimNotProven
-    _, left, _ = await lock(session, program_id=program_id, order_id=order_id, returned_at=order.placed_at)
+    check_returnable(order, returned_at=order.placed_at)
+    left, _ = await bought(session, program_id=program_id, order_id=order_id)
     await queries.set_customer(session, program_id=program_id, order_id=order_id, customer_id=customer_id)
     return order, [own.remaining() for own in left]
 
@@ -279,6 +287,9 @@ async def external_ids(session: AsyncSession, *, program_id: UUID, order_ids: Co
 
 async def left_minor(session: AsyncSession, *, program_id: UUID, order_id: UUID) -> int:
     """Return what an order comes to, with what was added to it and without what went back."""
-    lines = await queries.list_lines(session, program_id=program_id, order_ids=[order_id])
-    gone = await return_queries.list_returns(session, program_id=program_id, order_id=order_id)
+    lines, gone = await at_once(
+        session,
+        queries.list_lines(session, program_id=program_id, order_ids=[order_id]),
+        return_queries.list_returns(session, program_id=program_id, order_id=order_id),
+    )
     return sum(line.total_minor for line in lines) - sum(row.total_minor for row in gone)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import at_once, change_rows, fetch, fetch_rows, insert_rows
+from loyalty.core.rows import as_stored, at_once, change_rows, fetch, fetch_rows, insert_rows
 from loyalty.points import models
 from loyalty.points.postings import EndedHold
 from loyalty.points.rules import Hold, Reservation, WalletKey
@@ -55,24 +55,7 @@ def _holds(program_id: UUID, rows: Sequence[Any], reserved: Mapping[UUID, Sequen
 
 
 async def insert_holds(session: AsyncSession, holds: Sequence[Hold], *, now: datetime) -> None:
-    await insert_rows(
-        session,
-        models.Hold,
-        [
-            {
-                "program_id": hold.wallet.program_id,
-                "id": hold.id,
-                "member_id": hold.wallet.member_id,
-                "unit": hold.wallet.unit,
-                "points": hold.points,
-                "captured": 0,
-                "created_at": now,
-                "expires_at": hold.expires_at,
-                "metadata": hold.notes,
-            }
-            for hold in holds
-        ],
-    )
+    await insert_rows(session, models.Hold, [_row(hold, now=now) for hold in holds])
     await insert_rows(
         session,
         models.HoldReservation,
@@ -108,6 +91,45 @@ async def end_holds(session: AsyncSession, holds: Sequence[EndedHold], *, progra
         [own.ended_by for own in holds],
         expected=len(holds),
     )
+
+
+def new_hold(hold: Hold, *, now: datetime) -> models.Hold:
+    """Return a new hold as it is stored."""
+    return as_stored(models.Hold, _row(hold, now=now))
+
+
+def ended_hold(row: models.Hold, end: EndedHold) -> models.Hold:
+    """Return a hold as it is stored once it has ended."""
+    return as_stored(
+        models.Hold,
+        {
+            "program_id": row.program_id,
+            "id": row.id,
+            "member_id": row.member_id,
+            "unit": row.unit,
+            "points": row.points,
+            "captured": end.captured,
+            "created_at": row.created_at,
+            "expires_at": row.expires_at,
+            "ended_at": end.ended_at,
+            "ended_by": end.ended_by,
+            "metadata": row.notes,
+        },
+    )
+
+
+def _row(hold: Hold, *, now: datetime) -> dict[str, Any]:
+    return {
+        "program_id": hold.wallet.program_id,
+        "id": hold.id,
+        "member_id": hold.wallet.member_id,
+        "unit": hold.wallet.unit,
+        "points": hold.points,
+        "captured": 0,
+        "created_at": now,
+        "expires_at": hold.expires_at,
+        "metadata": hold.notes,
+    }
 
 
 async def list_holds(session: AsyncSession, *, program_id: UUID, hold_ids: Collection[UUID]) -> dict[UUID, models.Hold]:

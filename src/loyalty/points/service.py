@@ -166,6 +166,13 @@ async def list_holds(session: AsyncSession, *, program_id: UUID, hold_ids: Colle
     return await hold_queries.list_holds(session, program_id=program_id, hold_ids=hold_ids)
 
 
+def holds_of(book: Book, there: Mapping[UUID, models.Hold]) -> dict[UUID, models.Hold]:
+    """Return the holds that a book made, and those of `there` that it ended, as they are stored once it is posted."""
+    made = {own.id: hold_queries.new_hold(own, now=book.now) for own in book.new_holds}
+    ended = {own.id: hold_queries.ended_hold(there[own.id], own) for own in book.ended_holds if own.id in there}
+    return made | ended
+
+
 async def get_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> models.Hold:
     """Return one hold; raises HoldNotFound."""
     found = (await list_holds(session, program_id=program_id, hold_ids=[hold_id])).get(hold_id)

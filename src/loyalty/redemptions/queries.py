@@ -7,12 +7,13 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import fetch_rows, insert_rows
+from loyalty.core.rows import as_stored, fetch_rows, insert_rows
 from loyalty.redemptions import models
 
 
-async def insert_redemptions(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+async def insert_redemptions(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> list[models.Redemption]:
     await insert_rows(session, models.Redemption, rows)
+    return [as_stored(models.Redemption, row) for row in rows]
 
 
 async def list_redemptions_by_id(

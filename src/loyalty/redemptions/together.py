@@ -54,16 +54,18 @@ async def redeem(
 
     Locks what a single redemption locks, each kind for all at once: keys, customers, wallets, stock.
     """
+    views: dict[UUID, View] = {}
     claims = await idempotency.each_once(
         session,
         wanted,
         resource=lambda _: ids.new(),
         look=partial(_lock_customers, session, program=program),
-        make=partial(_make, session, program=program, now=now),
+        make=partial(_make, session, views=views, program=program, now=now),
         now=now,
     )
-    made = {claim.resource_id for claim in claims if claim is not None}
-    views = await listed(session, program_id=program.id, redemption_ids=made)
+    before = {claim.resource_id for claim in claims if claim is not None} - views.keys()
+    if before:
+        views |= await listed(session, program_id=program.id, redemption_ids=before)
     return [None if claim is None else (claim, views[claim.resource_id]) for claim in claims]
 
 
@@ -73,9 +75,15 @@ async def _lock_customers(session: AsyncSession, wishes: Mapping[UUID, Wish], *,
 
 
 async def _make(
-    session: AsyncSession, wishes: Mapping[UUID, Wish], who: Collection[UUID], *, program: Program, now: datetime
+    session: AsyncSession,
+    wishes: Mapping[UUID, Wish],
+    who: Collection[UUID],
+    *,
+    views: dict[UUID, View],
+    program: Program,
+    now: datetime,
 ) -> set[UUID]:
-    """Make redemptions of these ids, for customers who are locked; return which were made."""
+    """Make redemptions of these ids, for customers who are locked; return which were made, all of which `views` get."""
     program_id = program.id
     standings, found = await at_once(
         session,
@@ -123,15 +131,15 @@ async def _make(
         if reward.id in stock:
             stock[reward.id] -= 1
     await points.post(session, book)
-    await _write(session, given, program_id=program_id, now=now)
+    views.update(await _write(session, given, program_id=program_id, now=now))
     return set(given)
 
 
 async def _write(
     session: AsyncSession, given: Mapping[UUID, tuple[_Chance, Entry]], *, program_id: UUID, now: datetime
-) -> None:
-    issued = [(own.offer.reward, redemption_id, own.wish.member_id) for redemption_id, (own, _) in given.items()]
-    await coupons.issue_many(session, issued, program_id=program_id, now=now)
+) -> dict[UUID, View]:
+    named = [(own.offer.reward, redemption_id, own.wish.member_id) for redemption_id, (own, _) in given.items()]
+    issued = await coupons.issue_many(session, named, program_id=program_id, now=now)
     rows = [
         new_redemption(
             own.offer.reward,
@@ -144,9 +152,13 @@ async def _write(
         )
         for redemption_id, (own, entry) in given.items()
     ]
-    await queries.insert_redemptions(session, rows)
+    made = await queries.insert_redemptions(session, rows)
     events = [
         Event("redemption.redeemed", redemption_id, occurred_at=now, recorded_at=now, member_id=own.wish.member_id)
         for redemption_id, (own, _) in given.items()
     ]
     await outbox.tell(session, program_id=program_id, events=events)
+    return {
+        own.id: View(own, coupon, None, entry.balance_after, None)
+        for own, coupon, (_, entry) in zip(made, issued, given.values(), strict=True)
+    }

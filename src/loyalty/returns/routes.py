@@ -40,16 +40,17 @@ class ReturnRoutes(Controller):
         They are counted under the very rules that the order was counted under. 200 when the same return was recorded
         under another key.
         """
+        named = _order_id(order_id)
         done = await returns.take_back(
             session,
             program=caller.program,
             call=call,
-            order_id=_order_id(order_id),
+            order_id=named,
             asked=data.asked(),
             actor=caller.actor,
             now=now,
         )
-        view = await returns.view(session, program_id=caller.program.id, return_id=done.resource_id)
+        view = await returns.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
         return await conclude(session, return_out(view), done, dry_run=dry_run)
 
     @post(
@@ -69,16 +70,17 @@ class ReturnRoutes(Controller):
         dry_run: DryRun = False,
     ) -> Response[ReturnOut]:
         """Cancel an order: everything that is left of it goes back, and it is no purchase in any metric."""
+        named = _order_id(order_id)
         done = await returns.take_back(
             session,
             program=caller.program,
             call=call,
-            order_id=_order_id(order_id),
+            order_id=named,
             asked=data.asked(),
             actor=caller.actor,
             now=now,
         )
-        view = await returns.view(session, program_id=caller.program.id, return_id=done.resource_id)
+        view = await returns.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
         return await conclude(session, return_out(view), done, dry_run=dry_run)
 
     @get("/returns", operation_id="list_order_returns", scope=Scope.ORDERS_READ, responses=problems(403, 404))
@@ -113,16 +115,17 @@ class ReturnRoutes(Controller):
         They are counted under the very rules and limits that the order was counted under. What is added is paid with
         money, and no coupon takes anything off it. 200 when the same amendment was recorded under another key.
         """
+        named = _order_id(order_id)
         done = await returns.take_back(
             session,
             program=caller.program,
             call=call,
-            order_id=_order_id(order_id),
+            order_id=named,
             asked=data.asked(),
             actor=caller.actor,
             now=now,
         )
-        view = await returns.view(session, program_id=caller.program.id, return_id=done.resource_id)
+        view = await returns.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
         return await conclude(session, amendment_out(view), done, dry_run=dry_run)
 
     @get("/amendments", operation_id="list_order_amendments", scope=Scope.ORDERS_READ, responses=problems(403, 404))

@@ -1,4 +1,4 @@
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
+from loyalty.core.rows import at_once
 from loyalty.earning import models as earning_models
 from loyalty.earning import recounting
 from loyalty.earning.facts import Purchase
 from loyalty.earning.paying import Given, pay_order
-from loyalty.earning.recounting import Growth, Recount
+from loyalty.earning.recounting import Changed, Growth, Recount
 from loyalty.earning.rules import Excess
 from loyalty.members import service as members
 from loyalty.orders import models as order_models
@@ -32,6 +33,7 @@ from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.rewards import coupons
 from loyalty.rewards.discounts import Effect
+from loyalty.rewards.models import CouponDiscount
 from loyalty.tenders import service as tenders
 from loyalty.tenders.models import OrderTender, TenderRefund
 
@@ -95,6 +97,18 @@ class View:
     kept_minor: int
 
 
+@dataclass(frozen=True)
+class _History:
+    """An order, and all that happened to it which returns tell of."""
+
+    order: order_models.Order
+    bought: list[order_models.OrderLine]
+    changed: Changed
+    discounts: list[CouponDiscount]
+    refunds: dict[UUID, TenderRefund]
+    entries: defaultdict[UUID, list[point_models.Entry]]
+
+
 async def take_back(
     session: AsyncSession, *, program: Program, call: Call, order_id: UUID, asked: Asked, actor: str, now: datetime
 ) -> Claim:
@@ -114,16 +128,22 @@ async def take_back(
         metadata=asked.metadata or {},
         added=asked.added,
     )
-    await orders.lock_row(session, program_id=program.id, order_id=order_id)
-    there = await orders.same_return(
-        session, program_id=program.id, order_id=order_id, external_id=asked.external_id, content_digest=digest
+    order = await orders.lock(session, program_id=program.id, order_id=order_id)
+    there, (bought, earlier), paid, counted = await at_once(
+        session,
+        orders.same_return(
+            session, program_id=program.id, order_id=order_id, external_id=asked.external_id, content_digest=digest
+        ),
+        orders.bought(session, program_id=program.id, order_id=order_id),
+        tenders.find(session, program_id=program.id, order_id=order_id),
+        recounting.look(session, program_id=program.id, order_id=order_id, zone=program.rules.zone),
     )
     if there is not None:
         await idempotency.repoint(session, claim, resource_id=there, status=_EXISTED)
         return Claim(call, there, _EXISTED, replayed=False)
     at = asked.returned_at or now
     order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
-    order, bought, earlier = await orders.lock(session, program_id=program.id, order_id=order_id, returned_at=at)
+    orders.check_returnable(order, returned_at=at)
     if asked.currency is not None:
         order_rules.check_currency(asked.currency, accepted=(order.currency,))
     lines = returning.plan(bought, lines=asked.lines, total_minor=asked.total_minor)
@@ -143,27 +163,38 @@ async def take_back(
         metadata=asked.metadata or {},
         added=asked.added,
     )
-    await orders.take_back(session, made, program_id=program.id, first=len(bought) + 1)
+    paid_by = set() if counted is None else counted.paid_by
+    _, earned_in = await at_once(
+        session,
+        orders.take_back(session, made, program_id=program.id, first=len(bought) + 1),
+        points.earned_in(session, program_id=program.id, source_id=order_id, entry_ids=paid_by),
+    )
     after = returning.after(bought, lines)
     placed = [own.remaining() for own in after if not own.amended]
-    paid = await tenders.find(session, program_id=program.id, order_id=order_id)
     if paid is not None:
         placed = tenders.left_on(paid, placed)
     left = [*placed, *(own.remaining() for own in after if own.amended), *made.added]
     if order.customer_id is not None:
-        counted = await recounting.recount(
-            session,
-            program_id=program.id,
-            order_id=order_id,
-            buyer=order.customer_id,
-            purchase=Purchase.of(order, left),
-            zone=program.rules.zone,
-            earlier=[(row.id, row.kind == ReturnKind.AMENDMENT) for row in earlier],
-            growth=await _growth(session, program_id=program.id, buyer=order.customer_id, made=made),
-        )
-        refund = None if paid is None else Refund(paid, placed)
+        recount = Recount()
+        if counted is not None:
+            recount = await recounting.recount(
+                session,
+                counted,
+                program_id=program.id,
+                buyer=order.customer_id,
+                purchase=Purchase.of(order, left),
+                earlier=[(row.id, row.kind == ReturnKind.AMENDMENT) for row in earlier],
+                growth=await _growth(session, program_id=program.id, buyer=order.customer_id, made=made),
+            )
         await _settle(
-            session, program=program, order=order, buyer=order.customer_id, made=made, counted=counted, refund=refund
+            session,
+            program=program,
+            order=order,
+            buyer=order.customer_id,
+            made=made,
+            counted=recount,
+            earned_in=earned_in,
+            refund=None if paid is None else Refund(paid, placed),
         )
     if not any(line.quantity or line.total_minor for line in left):
         await coupons.undo_uses(session, program_id=program.id, order_id=order_id, return_id=made.id, now=now)
@@ -171,10 +202,14 @@ async def take_back(
     return claim
 
 
-async def view(session: AsyncSession, *, program_id: UUID, return_id: UUID) -> View:
-    """Return a return with what it took back, all from stored rows."""
-    made, lines = await orders.get_return(session, program_id=program_id, return_id=return_id)
-    return (await _views(session, program_id=program_id, order_id=made.order_id, found=[(made, lines)]))[0]
+async def view(session: AsyncSession, *, program_id: UUID, order_id: UUID, return_id: UUID) -> View:
+    """Return a return of an order with what it took back, all from stored rows."""
+    made, history = await at_once(
+        session,
+        orders.get_return(session, program_id=program_id, return_id=return_id),
+        _history(session, program_id=program_id, order_id=order_id, return_ids=[return_id]),
+    )
+    return (await _views(session, program_id=program_id, history=history, found=[made]))[0]
 
 
 async def listing(
@@ -183,41 +218,55 @@ async def listing(
     """Return what happened to an order, the oldest first; raises OrderNotFound."""
     found = await orders.returns(session, program_id=program_id, order_id=order_id)
     found = [(made, lines) for made, lines in found if made.kind in kinds]
-    return await _views(session, program_id=program_id, order_id=order_id, found=found)
+    return_ids = [made.id for made, _ in found]
+    history = await _history(session, program_id=program_id, order_id=order_id, return_ids=return_ids)
+    return await _views(session, program_id=program_id, history=history, found=found)
+
+
+async def _history(
+    session: AsyncSession, *, program_id: UUID, order_id: UUID, return_ids: Collection[UUID]
+) -> _History:
+    (order, bought), changed, (discounts, refunds), entries = await at_once(
+        session,
+        orders.get(session, program_id=program_id, order_id=order_id),
+        recounting.changes(session, program_id=program_id, order_id=order_id),
+        at_once(
+            session,
+            coupons.discounts(session, program_id=program_id, order_ids=[order_id]),
+            tenders.refunds(session, program_id=program_id, order_id=order_id),
+        ),
+        points.entries_of(session, program_id=program_id, source_ids=return_ids),
+    )
+    return _History(order, bought, changed, discounts[order_id], refunds, entries)
 
 
 async def _views(
     session: AsyncSession,
     *,
     program_id: UUID,
-    order_id: UUID,
+    history: _History,
     found: Sequence[tuple[order_models.OrderReturn, list[order_models.OrderReturnLine]]],
 ) -> list[View]:
-    order, bought = await orders.get(session, program_id=program_id, order_id=order_id)
-    changed = await recounting.changes(session, program_id=program_id, order_id=order_id)
-    discounts = (await coupons.discounts(session, program_id=program_id, order_ids=[order_id]))[order_id]
-    refunds = await tenders.refunds(session, program_id=program_id, order_id=order_id)
-    kept = await _kept(
-        session, order, bought, gift_minor=sum(sum(own.line_minor) for own in discounts if own.effect == Effect.TENDER)
-    )
-    entries = await points.entries_of(session, program_id=program_id, source_ids=[made.id for made, _ in found])
+    bought, discounts = history.bought, history.discounts
+    gift_minor = sum(sum(own.line_minor) for own in discounts if own.effect == Effect.TENDER)
+    kept = await _kept(session, history.order, bought, gift_minor=gift_minor)
     views = []
     for made, lines in found:
-        additions = [row for row in changed.additions if row.return_id == made.id]
+        additions = [row for row in history.changed.additions if row.return_id == made.id]
         given = {row.entry_id for row in additions if row.entry_id is not None}
         views.append(
             View(
                 made,
-                order.currency,
+                history.order.currency,
                 lines,
                 [line for line in bought if line.amendment_id == made.id],
-                [row for row in changed.reversals if row.return_id == made.id],
+                [row for row in history.changed.reversals if row.return_id == made.id],
                 additions,
                 [
-                    *(own for own in entries[made.id] if own.kind in _AT_ONCE),
+                    *(own for own in history.entries[made.id] if own.kind in _AT_ONCE),
                     *(await points.entries_by_id(session, program_id=program_id, entry_ids=given)).values(),
                 ],
-                refunds.get(made.id),
+                history.refunds.get(made.id),
                 [own.code for own in discounts if own.return_id == made.id],
                 kept.get(made.id, 0),
             )
@@ -282,6 +331,7 @@ async def _settle(
     buyer: UUID,
     made: NewReturn,
     counted: Recount,
+    earned_in: set[WalletKey],
     refund: Refund | None,
 ) -> None:
     """Give back the points that had paid, take back what each rule gave too much, by policy, and give what it lacks."""
@@ -289,7 +339,6 @@ async def _settle(
         return
     units = {owed.unit for owed in counted.excess} | {lack.unit for lack in counted.lacks}
     keys = {unit: WalletKey(program.id, buyer, unit) for unit in units}
-    earned_in = await points.earned_in(session, program_id=program.id, source_id=order.id, entry_ids=counted.paid_by)
     wallets = {*keys.values(), *earned_in}
     if refund is not None:
         wallets.add(WalletKey(program.id, buyer, refund.paid.unit))
@@ -298,11 +347,14 @@ async def _settle(
     back = None
     if refund is not None:
         back = await tenders.give_back(session, book, refund.paid, return_id=made.id, left=refund.left, owner=buyer)
-    await points.load_source(session, book, source_id=order.id)
     excess = Counter[WalletKey]()
     for owed in counted.excess:
         excess[keys[owed.unit]] += owed.points
-    await points.load_spendable(session, book, excess)
+    await at_once(
+        session,
+        points.load_source(session, book, source_id=order.id),
+        points.load_spendable(session, book, excess),
+    )
     taken: list[tuple[Excess, Reversal]] = []
     for owed in counted.excess:
         reversal = book.reverse(

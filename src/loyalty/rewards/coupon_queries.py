@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import fetch_rows, insert_new_rows, insert_rows
+from loyalty.core.rows import as_stored, fetch_rows, insert_new_rows, insert_rows
 from loyalty.rewards import models
 from loyalty.rewards.errors import CouponNotFound
 
@@ -18,8 +18,9 @@ async def insert_coupon(session: AsyncSession, row: dict[str, Any]) -> bool:
     return bool(await insert_new_rows(session, models.Coupon, [row], returning="id"))
 
 
-async def insert_coupons(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+async def insert_coupons(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> list[models.Coupon]:
     await insert_rows(session, models.Coupon, rows)
+    return [as_stored(models.Coupon, row) for row in rows]
 
 
 async def list_coupons(

@@ -48,10 +48,10 @@ async def issue(
 
 async def issue_many(
     session: AsyncSession, wanted: Sequence[tuple[models.Reward, UUID, UUID]], *, program_id: UUID, now: datetime
-) -> None:
+) -> list[models.Coupon]:
     """Give members coupons of rewards that have no codes of their own, out of stock that is locked and suffices.
 
-    Each is wanted as reward, id of the coupon and member. A code that is there already is heard as a unique key is.
+    Each is wanted as reward, id of the coupon and member. A code that is there already is heard as they are written.
     """
     counted = Counter(reward.id for reward, _, _ in wanted if reward.stock_left is not None)
     await queries.take_stock(session, program_id=program_id, taken=counted)
@@ -69,7 +69,7 @@ async def issue_many(
                 counted=reward.id in counted,
             )
         )
-    await coupon_queries.insert_coupons(session, made)
+    return await coupon_queries.insert_coupons(session, made)
 
 
 async def lock_stock(session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]) -> dict[UUID, int]:
