@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row, sqlstate_of
 from loyalty.core.errors import Conflict, Invalid, Unprocessable
-from loyalty.core.rows import at_once, fetch, fetch_rows, insert_new_rows
+from loyalty.core.rows import at_once, fetch, fetch_rows, insert_new_rows, keep_plans
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -94,7 +94,9 @@ def read_key(header: str | None) -> str:
 async def claim(session: AsyncSession, *, call: Call, resource_id: UUID, now: datetime, status: int = 201) -> Claim:
     """Take the key for this call, waiting for a duplicate in flight, or learn what the first call made."""
     try:
-        taken = await claim_many(session, calls=[(call, resource_id)], now=now, status=status)
+        taken, _ = await at_once(
+            session, claim_many(session, calls=[(call, resource_id)], now=now, status=status), keep_plans(session)
+        )
     except DBAPIError as error:
         if sqlstate_of(error) == _LOCK_NOT_AVAILABLE:
             raise RequestInProgress from error

@@ -151,6 +151,14 @@ async def fetch_rows(session: AsyncSession, table: type[T], ending: str, *values
     return found
 
 
+async def keep_plans(session: AsyncSession) -> None:
+    """Let what this unit of work asks from now on be run by plans for any values.
+
+    PostgreSQL takes one for few values to be cheaper, and so plans each statement each time: which costs more.
+    """
+    await fetch(session, "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
+
+
 def as_stored(table: type[T], row: Mapping[str, Any]) -> T:
     """Return a row of a table as it will be read once it is inserted; columns that it does not name are null."""
     new = manager_of_class(table).new_instance()
