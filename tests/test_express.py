@@ -147,6 +147,31 @@ async def test_a_key_without_the_scope_spoils_nothing_for_others(shop: Shop, tak
     assert taken == ["list_member_wallets"] * 2
 
 
+async def test_a_key_that_was_good_before_and_has_ended_changes_nothing(shop: Shop, taken: list[str]) -> None:
+    member = await member_with_points(shop)
+    made = await shop.post("/v1/keys", {"kind": "secret", "name": "till"})
+    body = {"member_id": member["id"], "points": 7}
+    assert (await shop.send("POST", "/v1/holds", body, bearer=made["secret"])).status_code == 201
+    await shop.post(f"/v1/keys/{made['key']['id']}/ending", {}, expect=200)
+    taken.clear()
+    ended, beside = await asyncio.gather(
+        shop.send("POST", "/v1/holds", body, bearer=made["secret"]), shop.send("POST", "/v1/holds", body)
+    )
+    assert (ended.status_code, beside.status_code) == (401, 201)
+    assert taken == ["create_hold"]
+    assert (await shop.wallet(member["id"]))["held"] == 14
+    await shop.books_hold()
+
+
+async def test_a_clock_that_was_moved_is_that_of_the_next_group(shop: Shop) -> None:
+    member = await member_with_points(shop)
+    body = {"member_id": member["id"], "points": 7}
+    for day in range(3):
+        to = f"2027-01-0{1 + day}T08:00:00Z"
+        await shop.post("/v1/test-clock/advance", {"to": to}, expect=200)
+        assert (await shop.post("/v1/holds", body))["created_at"] == to
+
+
 async def test_too_many_waiting_is_told_as_busy(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     member = await shop.enrol()
     monkeypatch.setattr("loyalty.core.grouping._MOST_WAITING", 0)

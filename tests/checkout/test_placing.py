@@ -77,6 +77,20 @@ async def test_every_reply_is_what_a_repetition_hears(shop: Shop, groups: list[l
     await shop.books_hold()
 
 
+async def test_a_limit_and_a_referral_that_waits_keep_no_group_from_being_placed(
+    shop: Shop, groups: list[list[bool]]
+) -> None:
+    await start_over(shop)
+    await make_rule(shop, "points_per_amount", **A_POINT_A_EURO, **LIMITED)
+    ann = await shop.enrol()
+    for _ in range(2):
+        bob = await shop.enrol(referral_code=ann["referral_code"])
+        placed = await shop.order(30, customer_id=bob["customer_id"])
+        assert placed["referral"] is not None
+    assert groups == [[True], [True]]
+    await shop.books_hold()
+
+
 async def test_each_of_a_group_has_its_own_fate(shop: Shop, groups: list[list[bool]]) -> None:
     member = await shop.enrol()
     there = body(shop, customer_id=member["customer_id"])

@@ -11,8 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.asking import Question, as_one
+from loyalty.core.db import Row, create_engine, create_sessions
 from loyalty.core.idempotency import IdempotencyKey
 from loyalty.core.rows import at_once, fetch, fetch_rows, insert_new_rows, insert_rows
+from loyalty.core.settings import Settings
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -107,9 +109,17 @@ async def test_a_failure_ends_all_and_what_follows_is_asked_as_ever(session: Asy
         await steps(session, 0, times=1)
         raise LookupError
 
+    async def other() -> None:
+        try:
+            await steps(session, 0, times=2)
+        except LookupError:
+            await asyncio.sleep(0)
+            ended.append("other")
+            raise
+
     with pytest.raises(LookupError):
-        await at_once(session, patient(), fails())
-    assert ended == ["patient"]
+        await at_once(session, patient(), fails(), other())
+    assert ended == ["patient", "other"]
     assert await steps(session, 1, times=1) == 2
     async with session.begin_nested():
         with pytest.raises(DBAPIError):
@@ -137,3 +147,21 @@ def test_questions_keep_their_values_apart() -> None:
     assert combined.values == (1, "a", 2)
     assert "SELECT $1::int, $2::text" in combined.statement
     assert "SELECT $3::int + $3::int" in combined.statement
+
+
+async def test_rows_of_every_type_are_read_on_a_connection_that_has_seen_none(settings: Settings) -> None:
+    engine = create_engine(settings)
+    examples = {"JSONB": """'{"a": 1}'""", "UUID": f"'{UUID(int=1)}'", "BOOLEAN": "true", "BYTEA": r"'\x00ff'"}
+    types = {str(own.type.compile(engine.dialect)) for table in Row.metadata.tables.values() for own in table.columns}
+    for type_ in sorted(types):
+        example = "'{1,2}'" if "[]" in type_ else "'2026-01-02'" if "TIME" in type_ or "DATE" in type_ else "'1'"
+        statement = f"SELECT {examples.get(type_, example)}::{type_}, NULL::{type_}"
+        async with create_sessions(engine)() as session:
+            beside, _ = await at_once(session, fetch(session, statement), nothing_but(session))
+            assert [tuple(row) for row in beside] == [tuple(row) for row in await fetch(session, statement)], type_
+        await engine.dispose()
+    assert "BIGINT[]" in types
+
+
+async def nothing_but(session: AsyncSession) -> Any:
+    return await one(session, "SELECT 1")

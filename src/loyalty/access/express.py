@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, Generic, TypeVar
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.access import service as access
 from loyalty.access.guards import fingerprints
-from loyalty.access.rules import Credential, Scope, read_credential
+from loyalty.access.rules import Caller, Credential, Scope, read_credential
 from loyalty.core import clock, idempotency
 from loyalty.core.db import Sessions, constraint_of, sqlstate_of
 from loyalty.core.errors import Invalid
@@ -24,7 +24,7 @@ from loyalty.core.express import Address, Parcel, Reply
 from loyalty.core.grouping import Groups, Load
 from loyalty.core.idempotency import Call
 from loyalty.core.problems import Busy
-from loyalty.core.rows import hurried
+from loyalty.core.rows import at_once, hurried
 from loyalty.core.signing import Keyring
 from loyalty.programs.rules import Program
 
@@ -39,6 +39,9 @@ Less than PostgreSQL's own patience (deadlock_timeout, 1 s): a group takes an or
 somebody else has it and waits for what the group holds, it is the group that gives up.
 """
 _ALREADY_THERE: Final = "23505"
+_MOST_CALLERS: Final = 1_000
+_CALLERS: Final[dict[Credential, Caller]] = {}
+"""Who called before. Nobody is let in by this: it is asked anew each time, and only not waited for."""
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError, ValidationError, Invalid)
 
 
@@ -130,20 +133,61 @@ class Together(ABC, Generic[T, R]):
         return [None] * len(wanted)
 
     async def _done(self, wanted: Sequence[Wanted[T]]) -> list[R | None]:
-        done: list[R | None] = [None] * len(wanted)
+        """Do a group: at once, if all are as they were when they called before, which is asked beside all else."""
+        known = {own.credential: _CALLERS.get(own.credential) for own in wanted}
+        callers = {credential: caller for credential, caller in known.items() if caller is not None}
+        if len(callers) == len(known):
+            try:
+                return await self._attempt(wanted, callers)
+            except _CallersChanged:
+                for credential in callers:
+                    _CALLERS.pop(credential, None)
+        return await self._attempt(wanted, None)
+
+    async def _attempt(self, wanted: Sequence[Wanted[T]], known: dict[Credential, Caller] | None) -> list[R | None]:
         reads = self.address.method == "GET"
         async with hurried(self._sessions, lock_timeout_ms=_PATIENCE_MS, is_snapshot=reads) as session:
             real_now = clock.now()  # only now: a key may end while a connection is waited for
+            if known is not None:
+                _, done = await at_once(
+                    session,
+                    _check(session, known, real_now=real_now),
+                    self._do_for(session, wanted, known, real_now=real_now),
+                )
+                return done
             credentials = {own.credential for own in wanted}
             callers = await access.authenticate_keys(session, credentials=credentials, real_now=real_now)
-            callers = {key: caller for key, caller in callers.items() if self.scope in caller.scopes}
-            able = [place for place, own in enumerate(wanted) if own.credential in callers]
-            if not able:
-                return done
+            if len(_CALLERS) >= _MOST_CALLERS:
+                _CALLERS.clear()
+            _CALLERS.update(callers)
+            return await self._do_for(session, wanted, callers, real_now=real_now)
+
+    async def _do_for(
+        self,
+        session: AsyncSession,
+        wanted: Sequence[Wanted[T]],
+        callers: Mapping[Credential, Caller],
+        *,
+        real_now: datetime,
+    ) -> list[R | None]:
+        """Do what is wanted of those who may; None for the others."""
+        done: list[R | None] = [None] * len(wanted)
+        may = {credential for credential, caller in callers.items() if self.scope in caller.scopes}
+        able = [place for place, own in enumerate(wanted) if own.credential in may]
+        if able:
             program = callers[wanted[able[0]].credential].program
-            found = await self.do(
-                session, program=program, wanted=[wanted[place] for place in able], now=program.now(real_now)
-            )
+            asked = [wanted[place] for place in able]
+            found = await self.do(session, program=program, wanted=asked, now=program.now(real_now))
             for place, own in zip(able, found, strict=True):
                 done[place] = own
         return done
+
+
+class _CallersChanged(Exception):
+    """A key has ended, or its program is not as it was: what was done meanwhile is undone."""
+
+
+async def _check(session: AsyncSession, known: Mapping[Credential, Caller], *, real_now: datetime) -> None:
+    """Raise _CallersChanged unless all are as they are known."""
+    if await access.authenticate_keys(session, credentials=known.keys(), real_now=real_now) != known:
+        raise _CallersChanged

@@ -4,7 +4,9 @@ Coroutines are run side by side until each has asked for something; what they as
 with its own answer.
 """
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from types import coroutine
 from typing import Any, Final, NamedTuple
@@ -42,7 +44,7 @@ async def run_at_once(
 ) -> list[Any]:
     """Run parts to their ends and return their results, asking at once what they ask at the same time.
 
-    In the order of the parts. What a part or an answer raises ends all of them.
+    In the order of the parts. What one raises, or who answers, is raised in all of them.
     """
     results: list[Any] = [None] * len(parts)
     answers: dict[int, Any] = dict.fromkeys(range(len(parts)))
@@ -50,23 +52,30 @@ async def run_at_once(
         while answers:
             waiting: dict[int, _Asked] = {}
             for place, answer in answers.items():
-                came = await _step(parts[place], answer)
+                came = await _step(partial(parts[place].send, answer), parts[place])
                 if isinstance(came, _Result):
                     results[place] = came.value
                 else:
                     waiting[place] = came
             found = iter(await ask([own for many in waiting.values() for own in many])) if waiting else iter(())
             answers = {place: [next(found) for _ in many] for place, many in waiting.items()}
-    finally:
+    except BaseException as error:
         for part in parts:
-            part.close()
+            await _end(part, error)
+        raise
     return results
 
 
+async def _end(part: Part, error: BaseException) -> None:
+    """Let a part that has not ended hear why it ends, and do what it does then; what it asks is not answered."""
+    with suppress(Exception, CancelledError):
+        while not isinstance(await _step(partial(part.throw, error), part), _Result):
+            pass
+
+
 @coroutine
-def _step(part: Part, answer: Any) -> Generator[Any, Any, _Asked | _Result]:
+def _step(resume: Callable[[], Any], part: Part) -> Generator[Any, Any, _Asked | _Result]:
     """Run a part until it asks or ends; whatever else it waits for is waited for here."""
-    resume: Callable[[], Any] = partial(part.send, answer)
     while True:
         try:
             came = resume()
@@ -81,7 +90,7 @@ def _step(part: Part, answer: Any) -> Generator[Any, Any, _Asked | _Result]:
 
 
 def as_one(questions: Sequence[Question]) -> Question:
-    """Return the one question whose only row holds the answers to all, each an array of rows, in this order.
+    """Return the one question whose only row begins with the answers to all, each an array of rows, in this order.
 
     They are answered, and their rows locked, one after the other, but as of one instant: none sees what another writes.
     """
@@ -97,7 +106,8 @@ def _combined(asked: tuple[tuple[str, int], ...]) -> str:
         first += values
     named = ", ".join(f"answer_{number} AS ({part})" for number, part in enumerate(parts))
     rows = ", ".join(f"ARRAY(SELECT answer_{number} FROM answer_{number})" for number in range(len(parts)))  # noqa: S608 -- numbers
-    return f"WITH {named} SELECT {rows}"
+    # Within rows asyncpg reads what it knows: lists of bigint only once a statement of the connection has shown one.
+    return f"WITH {named} SELECT {rows}, NULL::bigint[]"
 
 
 AT_ONCE: Final = "statements_at_once"

@@ -197,7 +197,7 @@ async def give_up(session: AsyncSession, *, calls: Sequence[Call]) -> None:
             session,
             """
             DELETE FROM idempotency_keys
-            WHERE program_id = $1 AND operation = ANY($2::text[]) AND key = ANY($3::text[])
+            WHERE program_id = $1 AND operation = ANY($2::text[]) AND key = ANY($3::text[]) RETURNING 1
             """,
             calls[0].program_id,
             list({call.operation for call in calls}),

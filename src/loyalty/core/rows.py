@@ -106,7 +106,8 @@ async def at_once(session: AsyncSession, *parts: Coroutine[Any, Any, Any]) -> tu
     """Run coroutines on one session side by side: what they `fetch` at the same time goes in one statement.
 
     In their order, locks too; but as of one instant, so that none sees what another writes, and none reads anew after a
-    lock that another had to wait for. What one raises, or the database, ends all of them.
+    lock that another had to wait for. What one raises, or the database, is raised in all of them: none can go on, so
+    none may take part that would undo a part of its work (`savepoint`). What changes rows must return some.
     """
     if AT_ONCE in session.info:
         return tuple(await run_at_once(parts, asked))

@@ -30,7 +30,7 @@ async def lock_usage(session: AsyncSession, keys: Iterable[UsageKey], *, program
         INSERT INTO earning_usage (program_id, rule_id, member_id, period, period_on, points)
         SELECT $1, rule_id, member_id, period, period_on, 0 FROM {_KEYS} WITH ORDINALITY
             AS own (rule_id, member_id, period, period_on, position) ORDER BY position
-        ON CONFLICT DO NOTHING
+        ON CONFLICT DO NOTHING RETURNING 1
         """,  # noqa: S608 -- our own names
         program_id,
         *zip(*named, strict=True),
@@ -48,7 +48,7 @@ async def lock_budgets(session: AsyncSession, rule_ids: Iterable[UUID], *, progr
         """
         INSERT INTO earning_budgets (program_id, rule_id, points)
         SELECT $1, rule_id, 0 FROM unnest($2::uuid[]) WITH ORDINALITY AS own (rule_id, position) ORDER BY position
-        ON CONFLICT DO NOTHING
+        ON CONFLICT DO NOTHING RETURNING 1
         """,
         program_id,
         named,
@@ -74,6 +74,7 @@ async def add_usage(session: AsyncSession, points: Mapping[UsageKey, int], *, pr
             FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::date[], $6::bigint[]) AS own ({_NAMES}, points)
             WHERE used.program_id = $1 AND used.rule_id = own.rule_id AND used.member_id = own.member_id
                 AND used.period = own.period AND used.period_on = own.period_on
+            RETURNING 1
             """,  # noqa: S608 -- our own names
             program_id,
             *zip(*points, strict=True),
@@ -89,6 +90,7 @@ async def add_to_budgets(session: AsyncSession, points: Mapping[UUID, int], *, p
             UPDATE earning_budgets AS used SET points = greatest(0, used.points + own.points)
             FROM unnest($2::uuid[], $3::bigint[]) AS own (rule_id, points)
             WHERE used.program_id = $1 AND used.rule_id = own.rule_id
+            RETURNING 1
             """,
             program_id,
             list(points),

@@ -28,7 +28,7 @@ async def ensure_wallets(session: AsyncSession, keys: Collection[WalletKey], *, 
         INSERT INTO wallets (program_id, member_id, unit, pending, available, held, debt, version, last_at)
         SELECT $1, member_id, unit, 0, 0, 0, 0, 0, $2
         FROM unnest($3::uuid[], $4::text[]) WITH ORDINALITY AS new (member_id, unit, position) ORDER BY position
-        ON CONFLICT DO NOTHING
+        ON CONFLICT DO NOTHING RETURNING 1
         """,
         ordered[0].program_id,
         now,
