@@ -34,7 +34,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
-E = TypeVar("E")
 
 
 async def insert_rows(session: AsyncSession, table: type[Row], rows: Rows) -> None:
@@ -92,16 +91,6 @@ async def at_once(
     four: Coroutine[Any, Any, D],
     /,
 ) -> tuple[A, B, C, D]: ...
-@overload
-async def at_once(
-    session: AsyncSession,
-    one: Coroutine[Any, Any, A],
-    two: Coroutine[Any, Any, B],
-    three: Coroutine[Any, Any, C],
-    four: Coroutine[Any, Any, D],
-    five: Coroutine[Any, Any, E],
-    /,
-) -> tuple[A, B, C, D, E]: ...
 async def at_once(session: AsyncSession, *parts: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     """Run coroutines on one session side by side: what they `fetch` at the same time goes in one statement.
 

@@ -12,6 +12,7 @@ from loyalty.orders.returning import ReturnKind
 from loyalty.orders.rules import MAX_LINES
 from loyalty.orders.schemas import LineIn, line_faults
 from loyalty.points.schemas import EntryOut, entry_out
+from loyalty.returns.history import View
 from loyalty.returns.schemas import (
     Reason,
     RefundOut,
@@ -25,7 +26,7 @@ from loyalty.returns.schemas import (
     reversals_out,
     wanted,
 )
-from loyalty.returns.service import Asked, View
+from loyalty.returns.service import Asked
 
 
 class AmendmentIn(CrossChecked):

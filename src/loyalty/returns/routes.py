@@ -10,6 +10,7 @@ from loyalty.core.problems import problems
 from loyalty.core.web import DryRun, Session, conclude
 from loyalty.orders.errors import OrderNotFound
 from loyalty.orders.returning import ReturnKind
+from loyalty.returns import history
 from loyalty.returns import service as returns
 from loyalty.returns.amendment_schemas import AmendmentIn, AmendmentList, AmendmentOut, amendment_out
 from loyalty.returns.schemas import OrderCancellationIn, ReturnIn, ReturnList, ReturnOut, return_out
@@ -50,7 +51,7 @@ class ReturnRoutes(Controller):
             actor=caller.actor,
             now=now,
         )
-        view = await returns.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
+        view = await history.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
         return await conclude(session, return_out(view), done, dry_run=dry_run)
 
     @post(
@@ -80,13 +81,13 @@ class ReturnRoutes(Controller):
             actor=caller.actor,
             now=now,
         )
-        view = await returns.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
+        view = await history.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
         return await conclude(session, return_out(view), done, dry_run=dry_run)
 
     @get("/returns", operation_id="list_order_returns", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def listing(self, order_id: FromPath[str], caller: Caller, session: Session) -> ReturnList:
         """List what went back of an order, the oldest first; a cancellation is among it."""
-        found = await returns.listing(
+        found = await history.listing(
             session,
             program_id=caller.program.id,
             order_id=_order_id(order_id),
@@ -125,13 +126,13 @@ class ReturnRoutes(Controller):
             actor=caller.actor,
             now=now,
         )
-        view = await returns.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
+        view = await history.view(session, program_id=caller.program.id, order_id=named, return_id=done.resource_id)
         return await conclude(session, amendment_out(view), done, dry_run=dry_run)
 
     @get("/amendments", operation_id="list_order_amendments", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def amendments(self, order_id: FromPath[str], caller: Caller, session: Session) -> AmendmentList:
         """List what was changed about an order, the oldest first."""
-        found = await returns.listing(
+        found = await history.listing(
             session, program_id=caller.program.id, order_id=_order_id(order_id), kinds=(ReturnKind.AMENDMENT,)
         )
         return AmendmentList([amendment_out(view) for view in found])

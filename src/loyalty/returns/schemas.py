@@ -11,7 +11,8 @@ from loyalty.core.money import MoneyOut
 from loyalty.orders.returning import ReturnKind, WantedLine
 from loyalty.orders.rules import MAX_LINES
 from loyalty.points.schemas import EntryOut, entry_out
-from loyalty.returns.service import Asked, View
+from loyalty.returns.history import View
+from loyalty.returns.service import Asked
 
 Reason = Annotated[str, text(longest=500)]
 
