@@ -13,13 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import connect, running
 from tests.shop import Json, Shop, open_shop
 
-from loyalty.access.express import Together, Wanted
+from loyalty.access.express import _CALLERS, Together, Wanted
+from loyalty.access.rules import read_credential
 from loyalty.app import create_app
 from loyalty.core import clock
 from loyalty.core.db import Sessions, transaction
 from loyalty.core.express import Express
 from loyalty.core.rows import fetch, hurried
 from loyalty.core.settings import Settings
+from loyalty.points.express import WalletExpress
 
 
 @pytest.fixture
@@ -161,6 +163,22 @@ async def test_a_key_that_was_good_before_and_has_ended_changes_nothing(shop: Sh
     assert taken == ["create_hold"]
     assert (await shop.wallet(member["id"]))["held"] == 14
     await shop.books_hold()
+
+
+async def test_after_a_group_that_failed_nobody_begins_before_it_is_known_who_calls(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v1/members/{(await member_with_points(shop))['id']}/wallets"
+    before = (await shop.send("GET", path)).json()
+    credential = read_credential(shop.key)
+    assert credential in _CALLERS
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise ArithmeticError
+
+    monkeypatch.setattr(WalletExpress, "do", fails)
+    assert (await shop.send("GET", path)).json() == before
+    assert credential not in _CALLERS
 
 
 async def test_a_clock_that_was_moved_is_that_of_the_next_group(shop: Shop) -> None:

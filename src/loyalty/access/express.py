@@ -77,7 +77,10 @@ class Together(ABC, Generic[T, R]):
     async def do(
         self, session: AsyncSession, *, program: Program, wanted: Sequence[Wanted[T]], now: datetime
     ) -> Sequence[R | None]:
-        """Do what is wanted of a program; None for each that is to be done alone, of which nothing happened."""
+        """Do what is wanted of a program; None for each that is to be done alone, of which nothing happened.
+
+        It is a part of `at_once`: what the database refuses ends all of it, savepoints or not.
+        """
 
     @abstractmethod
     def reply(self, done: R) -> Reply:
@@ -139,9 +142,11 @@ class Together(ABC, Generic[T, R]):
         if len(callers) == len(known):
             try:
                 return await self._attempt(wanted, callers)
-            except _CallersChanged:
-                for credential in callers:
+            except Exception as error:
+                for credential in callers:  # whatever it was, the next attempt lets nobody begin who may not
                     _CALLERS.pop(credential, None)
+                if not isinstance(error, _CallersChanged):
+                    raise
         return await self._attempt(wanted, None)
 
     async def _attempt(self, wanted: Sequence[Wanted[T]], known: dict[Credential, Caller] | None) -> list[R | None]:

@@ -69,8 +69,8 @@ async def run_at_once(
 async def _end(part: Part, error: BaseException) -> None:
     """Let a part that has not ended hear why it ends, and do what it does then; what it asks is not answered."""
     with suppress(Exception, CancelledError):
-        while not isinstance(await _step(partial(part.throw, error), part), _Result):
-            pass
+        await _step(partial(part.throw, error), part)
+        part.close()
 
 
 @coroutine

@@ -100,9 +100,9 @@ async def at_once(session: AsyncSession, *parts: Coroutine[Any, Any, Any]) -> tu
     """
     if AT_ONCE in session.info:
         return tuple(await run_at_once(parts, asked))
-    raw = await _connection(session)
 
     async def ask(questions: Sequence[Question]) -> list[list[Any]]:
+        raw = await _connection(session)
         if len(questions) == 1:
             return [await _sent(session, raw, questions[0].statement, *questions[0].values)]
         question = as_one(questions)
