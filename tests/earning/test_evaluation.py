@@ -317,3 +317,13 @@ def test_an_activity_counts_under_the_rules_for_it_alone() -> None:
         (5, Outcome.OUTSIDE_WINDOW, 0),
     ]
     assert says(rules, euros(1)) == {4: (Outcome.COUNTED, 5)}
+
+
+def test_the_highest_exclusive_rule_holds_back_whatever_gives_before_it() -> None:
+    lower = rule(1, A_POINT_A_EURO, EXCLUSIVE, priority=-1)
+    higher, stacked = rule(2, Multiplier(150), EXCLUSIVE), rule(3, Multiplier(200))
+    assert says([lower, higher, stacked], euros(10)) == {
+        1: ("counted", 10),
+        2: ("counted", 5),
+        3: ("outranked", 0),
+    }

@@ -72,7 +72,7 @@ def is_exclusive(rule: RuleVersion) -> bool:
 
 
 def _ranked(verdicts: Sequence[Verdict], *, exclusive: dict[str, RuleVersion]) -> list[Verdict]:
-    """Let none count below an exclusive rule of its unit: one of these, or the one that is given."""
+    """Let none count below an exclusive rule of its unit: the highest of these and the one that is given."""
     kept = []
     for own in verdicts:
         unit, above = own.rule.terms.unit, exclusive.get(own.rule.terms.unit)
@@ -80,7 +80,7 @@ def _ranked(verdicts: Sequence[Verdict], *, exclusive: dict[str, RuleVersion]) -
             kept.append(_dropped(own, Outcome.OUTRANKED))
             continue
         kept.append(own)
-        if own.counts and above is None and is_exclusive(own.rule):
+        if own.counts and is_exclusive(own.rule):
             exclusive[unit] = own.rule
     return kept
 
