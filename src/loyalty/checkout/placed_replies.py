@@ -7,9 +7,8 @@ from loyalty.checkout.replies import (
     OrderEntryOut,
     OrderOut,
     line_out,
-    rule_id_out,
-    trace_out,
 )
+from loyalty.checkout.traces import rule_id_out, trace_out
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.money import MoneyOut

@@ -7,11 +7,10 @@ from loyalty.checkout.replies import (
     DiscountOut,
     LineOut,
     PaidWithPointsOut,
-    TraceOut,
     discount_out,
     line_out,
-    trace_out,
 )
+from loyalty.checkout.traces import TraceOut, trace_out
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.money import MoneyOut
