@@ -140,7 +140,8 @@ async def _run(url: str, statement: str) -> None:
 
 
 async def drop_database(url: str, name: str) -> None:
-    """Drop a database, also one that a vacuum of the server's own is just leaving."""
+    """Drop a database, also one that a vacuum of the server's own is just leaving. The URL is another one's."""
+    url = url.replace("+asyncpg", "")
     for _ in range(10):
         try:
             return await _run(url, f"DROP DATABASE {name} WITH (FORCE)")

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from click.testing import CliRunner, Result
 from tests import statements
-from tests.conftest import SECRET
+from tests.conftest import SECRET, drop_database
 from tests.shop import Shop
 
 from loyalty import worker
@@ -222,7 +222,7 @@ def own_database(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     monkeypatch.setenv("LOYALTY_DATABASE_URL", url)
     monkeypatch.setenv("LOYALTY_SECRET_KEY", SECRET)
     yield url
-    asyncio.run(_execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(drop_database(server_url, name))
 
 
 def test_a_database_without_citus_is_refused(own_database: str) -> None:

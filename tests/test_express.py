@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from litestar import Litestar
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import connect, running
 from tests.shop import Json, Shop, open_shop
 
@@ -17,7 +17,7 @@ from loyalty.access.express import _CALLERS, Together, Wanted
 from loyalty.access.rules import read_credential
 from loyalty.app import create_app
 from loyalty.core import clock
-from loyalty.core.db import Sessions, transaction
+from loyalty.core.db import transaction
 from loyalty.core.express import Express
 from loyalty.core.rows import fetch, hurried
 from loyalty.core.settings import Settings
@@ -237,8 +237,8 @@ async def test_a_group_whose_commit_nobody_heard_of_is_told_as_it_is(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, *, kept: bool
 ) -> None:
     @asynccontextmanager
-    async def lost(sessions: Sessions, **details: Any) -> AsyncIterator[AsyncSession]:
-        async with hurried(sessions, **details) as session:
+    async def lost(engine: AsyncEngine, **details: Any) -> AsyncIterator[AsyncSession]:
+        async with hurried(engine, **details) as session:
             yield session
             if not kept:
                 raise ConnectionError("the database went away")

@@ -105,7 +105,7 @@ def _database(server_url: str) -> Iterator[str]:
     try:
         yield f"{server_url.rpartition('/')[0]}/{name}"
     finally:
-        asyncio.run(drop_database(server_url.replace("+asyncpg", ""), name))
+        asyncio.run(drop_database(server_url, name))
 
 
 async def _fetch(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -190,4 +190,4 @@ async def _shop(server_url: str) -> AsyncIterator[tuple[Shop, str]]:
     app = create_app(Settings(database_url=url, secret_key=SecretStr(SECRET)))
     async with running(app), connect(app) as client:
         yield await open_shop(client, app), url
-    await drop_database(server_url.replace("+asyncpg", ""), name)
+    await drop_database(server_url, name)

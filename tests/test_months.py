@@ -44,7 +44,7 @@ async def database_of(server_url: str) -> AsyncIterator[str]:
     url = f"{server_url.rpartition('/')[0]}/{name}"
     await asyncio.to_thread(migrate.upgrade, url)
     yield url
-    await drop_database(server_url.replace("+asyncpg", ""), name)
+    await drop_database(server_url, name)
     await admin.close()
 
 

@@ -25,7 +25,7 @@ from loyalty.checkout.express import OrderExpress, QuoteExpress
 from loyalty.checkout.routes import OrderRoutes, check_coupon, quote
 from loyalty.configuration.routes import ConfigurationRoutes
 from loyalty.core import clock, migrate, readiness
-from loyalty.core.db import Sessions, create_engine, create_hurried, create_reports, create_sessions, create_snapshots
+from loyalty.core.db import Sessions, create_engine, create_reports, create_sessions, create_snapshots
 from loyalty.core.errors import Unavailable
 from loyalty.core.express import Express
 from loyalty.core.grouping import Load
@@ -139,8 +139,8 @@ def create_app(settings: Settings) -> Litestar:
                 await replica.dispose()
 
     sessions, snapshots, keyring = create_sessions(engine), create_snapshots(engine), Keyring(settings)
-    hurried, load = create_hurried(engine), Load()
-    order_express = OrderExpress(hurried, keyring, load)
+    load = Load()
+    order_express = OrderExpress(engine, keyring, load)
     application = Litestar(
         route_handlers=[*_ROUTES, live, ready, ReferenceRoutes, reference_files()],
         dependencies={
@@ -174,12 +174,12 @@ def create_app(settings: Settings) -> Litestar:
     )
     works: list[Together[Any, Any]] = [
         order_express,
-        QuoteExpress(hurried, keyring, load),
-        EnrolmentExpress(hurried, keyring, load),
-        RedemptionExpress(hurried, keyring, load),
-        HoldExpress(hurried, keyring, load),
-        CaptureExpress(hurried, keyring, load),
-        WalletExpress(hurried, keyring, load),
+        QuoteExpress(engine, keyring, load),
+        EnrolmentExpress(engine, keyring, load),
+        RedemptionExpress(engine, keyring, load),
+        HoldExpress(engine, keyring, load),
+        CaptureExpress(engine, keyring, load),
+        WalletExpress(engine, keyring, load),
     ]
     application.asgi_handler = Express(application.asgi_handler, {work.address: work for work in works})
     return application

@@ -7,6 +7,7 @@ import pytest
 from litestar import Litestar
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import drop_database
 
 from loyalty.app import create_app
 from loyalty.core import clock
@@ -61,7 +62,7 @@ async def forgetful(settings: Settings) -> AsyncIterator[Settings]:
         await admin.execute(f"CREATE DATABASE {name}")
         await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
         yield settings.model_copy(update={"database_url": f"{server}/{name}"})
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await drop_database(f"{server}/postgres", name)
     finally:
         await admin.close()
 

@@ -17,7 +17,7 @@ import httpx
 from litestar import Litestar
 from pydantic import SecretStr
 from sqlalchemy import text
-from tests.conftest import connect, running
+from tests.conftest import connect, drop_database, running
 from tests.shop import Json, Shop
 
 from loyalty.app import create_app
@@ -94,18 +94,9 @@ async def database(server_url: str, settings: Settings) -> AsyncIterator[Setting
         url = f"{server_url.rpartition('/')[0]}/{name}"
         await asyncio.to_thread(migrate.upgrade, url)
         yield settings.model_copy(update={"database_url": url})
-        await until(lambda: _dropped(admin, name))
+        await drop_database(server_url, name)
     finally:
         await admin.close()
-
-
-async def _dropped(admin: asyncpg.Connection, name: str) -> bool:
-    """Drop a database; one that autovacuum is at cannot be dropped by an ordinary role, even by force."""
-    try:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
-        return False
-    return True
 
 
 @asynccontextmanager

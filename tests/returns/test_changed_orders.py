@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from pydantic import SecretStr
-from tests.conftest import SECRET, connect, running
+from tests.conftest import SECRET, connect, drop_database, running
 from tests.earning.till import advance, balances, buy, give_back, line, make_rule, start_over
 from tests.shop import Json, Shop, open_shop
 
@@ -209,5 +209,5 @@ async def test_a_downgrade_does_not_forget_points_that_a_return_gave_back(server
             await give_back(shop, parts)
             assert await balances(shop, one) == {"points": 0}
     finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await drop_database(server_url, name)
         await admin.close()

@@ -12,13 +12,13 @@ import msgspec
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from loyalty.access import service as access
 from loyalty.access.guards import fingerprints
 from loyalty.access.rules import Caller, Credential, Scope, read_credential
 from loyalty.core import clock, idempotency
-from loyalty.core.db import Sessions, constraint_of, sqlstate_of
+from loyalty.core.db import constraint_of, sqlstate_of
 from loyalty.core.errors import Invalid
 from loyalty.core.express import Address, Parcel, Reply
 from loyalty.core.grouping import Groups, Load
@@ -63,9 +63,9 @@ class Together(ABC, Generic[T, R]):
     has_key: ClassVar[bool] = True
     """Whether the operation is done once under an Idempotency-Key."""
 
-    def __init__(self, sessions: Sessions, keyring: Keyring, load: Load) -> None:
-        """Take `create_hurried`'s sessions, and what all that is done together shares."""
-        self._sessions = sessions
+    def __init__(self, engine: AsyncEngine, keyring: Keyring, load: Load) -> None:
+        """Take what all that is done together shares."""
+        self._engine = engine
         self._keyring = keyring
         self._groups: Groups[UUID, Wanted[T], R | None] = Groups(self._do_group, load)
 
@@ -151,7 +151,7 @@ class Together(ABC, Generic[T, R]):
 
     async def _attempt(self, wanted: Sequence[Wanted[T]], known: dict[Credential, Caller] | None) -> list[R | None]:
         reads = self.address.method == "GET"
-        async with hurried(self._sessions, lock_timeout_ms=_PATIENCE_MS, is_snapshot=reads) as session:
+        async with hurried(self._engine, lock_timeout_ms=_PATIENCE_MS, is_snapshot=reads) as session:
             real_now = clock.now()  # only now: a key may end while a connection is waited for
             if known is not None:
                 _, done = await at_once(

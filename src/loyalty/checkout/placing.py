@@ -165,7 +165,10 @@ async def _buyers(
 def _draw(basket: Basket, *, order_id: UUID, buyer: UUID | None, keyring: Keyring, now: datetime) -> NewOrder:
     guest = basket.email if _name(basket) is None else None
     digest = keyring.digest(GUEST_EMAIL, guest) if guest else None
-    return rules.new_order(basket, order_id=order_id, customer_id=buyer, email_digest=digest, now=now)
+    content = rules.placed_content(basket)
+    return rules.new_order(
+        basket, order_id=order_id, customer_id=buyer, email_digest=digest, content_digest=content, now=now
+    )
 
 
 async def _count(session: AsyncSession, *, program: Program, placed: Sequence[NewOrder], now: datetime) -> list[Placed]:

@@ -59,7 +59,7 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
     """
     order_rules.check_currency(basket.currency, accepted=program.rules.currencies)
     customer_id = await _customer(session, program_id=program.id, basket=basket)
-    order = rules.new_order(basket, order_id=ids.new(), customer_id=customer_id, email_digest=None, now=now)
+    order = quoted_order(basket, customer_id=customer_id, now=now)
     spendable = await _spendable(session, program=program, customer_id=customer_id, now=now)
     order, discounts = await couponing.apply(session, program=program, order=order, codes=basket.coupons, now=now)
     tender = await paying.tender(session, program=program, order=order, basket=basket, discounts=discounts)
@@ -76,7 +76,7 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
         session,
         program_id=program.id,
         customer_id=customer_id,
-        content_digest=rules.quoted_content(basket),
+        content_digest=order.content_digest,
         figures=figures_of(
             program, awards=counted.awards if counted else (), tender=tender, discounts=discounts, now=now
         ),
@@ -87,6 +87,14 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
         offer = tender_rules.offer(program.rules.burn, currency=order.currency, lines=order.lines, spendable=spendable)
     begins_at, ends_at = dates_of(program, now=now)
     return View(recorded, order, counted, spendable, offer, tender, discounts, begins_at, ends_at)
+
+
+def quoted_order(basket: Basket, *, customer_id: UUID | None, now: datetime) -> NewOrder:
+    """Return the order that nobody has placed, of which a quote tells."""
+    content = rules.quoted_content(basket)
+    return rules.new_order(
+        basket, order_id=ids.new(), customer_id=customer_id, email_digest=None, content_digest=content, now=now
+    )
 
 
 def figures_of(

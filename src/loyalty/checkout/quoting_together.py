@@ -7,10 +7,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import rules, till
-from loyalty.checkout.quoting import View, dates_of, figures_of
+from loyalty.checkout import till
+from loyalty.checkout.quoting import View, dates_of, figures_of, quoted_order
 from loyalty.checkout.rules import Basket
-from loyalty.core import ids
 from loyalty.core.rows import at_once
 from loyalty.earning import limiting
 from loyalty.members import merging
@@ -28,7 +27,7 @@ async def quote(
     """Tell what orders would earn, that use no points and no coupons; None for each that is to be quoted by itself."""
     buyers = await _buyers(session, program_id=program.id, baskets=baskets)
     drawn = {
-        own: rules.new_order(basket, order_id=ids.new(), customer_id=buyers[own], email_digest=None, now=now)
+        own: quoted_order(basket, customer_id=buyers[own], now=now)
         for own, basket in enumerate(baskets)
         if own in buyers and basket.currency in program.rules.currencies
     }
@@ -47,7 +46,7 @@ async def quote(
         judged = counted[own]
         awards = judged.awards if judged else ()
         figures = figures_of(program, awards=awards, tender=None, discounts=(), now=now)
-        told.append(Told(order.customer_id, rules.quoted_content(baskets[own]), figures))
+        told.append(Told(order.customer_id, order.content_digest, figures))
     recorded = dict(
         zip(drawn, await quotes.record_many(session, program_id=program.id, told=told, now=now), strict=True)
     )

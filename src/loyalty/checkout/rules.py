@@ -34,15 +34,21 @@ class Basket:
 
 
 def new_order(
-    basket: Basket, *, order_id: UUID, customer_id: UUID | None, email_digest: bytes | None, now: datetime
+    basket: Basket,
+    *,
+    order_id: UUID,
+    customer_id: UUID | None,
+    email_digest: bytes | None,
+    content_digest: bytes,
+    now: datetime,
 ) -> NewOrder:
-    """Return a basket as the order that it becomes."""
+    """Return a basket as the order that it becomes, with the digest of `placed_content`, or of `quoted_content`."""
     return NewOrder(
         id=order_id,
         external_id=basket.external_id,
         customer_id=customer_id,
         email_digest=email_digest,
-        content_digest=_content(basket, paid=basket.paid, metadata=basket.metadata),
+        content_digest=content_digest,
         currency=basket.currency,
         lines=basket.lines,
         channel=basket.channel,
@@ -53,6 +59,11 @@ def new_order(
         store=basket.store,
         payment_method=basket.payment_method,
     )
+
+
+def placed_content(basket: Basket) -> bytes:
+    """Digest what is placed: all of a basket but its buyer and time."""
+    return _content(basket, paid=basket.paid, metadata=basket.metadata)
 
 
 def quoted_content(basket: Basket) -> bytes:

@@ -262,7 +262,14 @@ async def _new_order(
 ) -> NewOrder:
     customer_id = await _customer(session, program_id=program_id, basket=basket, now=now)
     digest = guest[0] if guest else None
-    return rules.new_order(basket, order_id=order_id, customer_id=customer_id, email_digest=digest, now=now)
+    return rules.new_order(
+        basket,
+        order_id=order_id,
+        customer_id=customer_id,
+        email_digest=digest,
+        content_digest=rules.placed_content(basket),
+        now=now,
+    )
 
 
 async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, now: datetime) -> UUID | None:

@@ -14,6 +14,7 @@ from loyalty.app import create_app
 from loyalty.cli.terminal import with_sessions
 from loyalty.core import distribution, migrate
 from loyalty.core.db import Sessions, create_engine, create_sessions
+from loyalty.core.gathering import GatheringProtocol
 from loyalty.core.reference import openapi_json
 from loyalty.core.settings import Settings
 from loyalty.demo import command as demonstration
@@ -69,6 +70,7 @@ def serve(host: str, port: int) -> None:
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEPT_OPEN_SECONDS,
+            http=GatheringProtocol,
         )
 
 

@@ -50,7 +50,6 @@ class Row(DeclarativeBase):
 
 
 STATEMENT_TIMEOUT: Final = "statement_timeout_ms"
-_BY_HAND: Final = "AUTOCOMMIT"
 UNPREPARED: Final = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
 """Both caches of prepared statements, asyncpg's own and the one above it, off: statements then have no names."""
 
@@ -87,17 +86,11 @@ def limit_transactions(engine: AsyncEngine, settings: Mapping[str, str]) -> None
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: SyncConnection) -> None:
-        if connection.get_execution_options().get("isolation_level") != _BY_HAND:
-            connection.exec_driver_sql(f"SELECT {limits}")
+        connection.exec_driver_sql(f"SELECT {limits}")
 
 
 def create_sessions(engine: AsyncEngine) -> Sessions:
     return async_sessionmaker(engine, expire_on_commit=False)
-
-
-def create_hurried(engine: AsyncEngine) -> Sessions:
-    """Return sessions, on the same connections, whose transactions are begun and ended by `hurried`."""
-    return create_sessions(engine.execution_options(isolation_level=_BY_HAND))
 
 
 def create_snapshots(engine: AsyncEngine) -> Sessions:

@@ -18,15 +18,15 @@ from asyncpg import (
     PostgresConnectionError,
     PostgresError,
 )
-from sqlalchemy import event, text
+from sqlalchemy import PoolProxiedConnection, event, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlalchemy.util import await_only
 
 from loyalty.core.asking import AT_ONCE, Question, as_one, asked, run_at_once
-from loyalty.core.db import STATEMENT_TIMEOUT, Row, Sessions
+from loyalty.core.db import STATEMENT_TIMEOUT, Row
 from loyalty.core.writing import Change, Rows, Waiting, insertion, write
 
 T = TypeVar("T", bound=Row)
@@ -123,7 +123,7 @@ async def _sent(session: AsyncSession, raw: Connection, statement: str = "", *va
             await write(raw, waiting)
         found: list[Any] = await raw.fetch(statement, *values) if statement else []
     except _FAILURES as error:
-        if _is_lost(raw, error):
+        if _is_lost(raw, error) and session.in_transaction():
             await (await session.connection()).invalidate()
         raise _failure(raw, error) from error
     return found
@@ -158,23 +158,24 @@ def as_stored(table: type[T], row: Mapping[str, Any]) -> T:
 
 @asynccontextmanager
 async def hurried(
-    sessions: Sessions, *, lock_timeout_ms: int, is_snapshot: bool = False
+    engine: AsyncEngine, *, lock_timeout_ms: int, is_snapshot: bool = False
 ) -> AsyncIterator[AsyncSession]:
     """One unit of work, as `transaction` is, that waits no longer than this for any lock.
 
-    It is begun and ended past SQLAlchemy, whose own way there costs as much as a dozen statements; `sessions` are those
-    of `create_hurried`. Plans are kept: one for a group of few looks cheaper than one for any number, and
-    PostgreSQL would plan each statement each time.
+    All of it goes past SQLAlchemy, whose own way there costs as much as a dozen statements: of the session only what is
+    in this file reaches the database, and what else asks of it is refused. Plans are kept: one for a group of few
+    looks cheaper than one for any number, and PostgreSQL would plan each statement each time.
     """
-    statement_timeout_ms = sessions.kw["bind"].get_execution_options()[STATEMENT_TIMEOUT]
+    statement_timeout_ms = engine.get_execution_options()[STATEMENT_TIMEOUT]
     begin = (
         f"BEGIN{' ISOLATION LEVEL REPEATABLE READ' if is_snapshot else ''}; "
         f"SET LOCAL lock_timeout = {lock_timeout_ms}; SET LOCAL statement_timeout = {statement_timeout_ms}; "
         f"SET LOCAL plan_cache_mode = force_generic_plan"
     )
-    async with sessions() as session:
-        raw: Connection = (await (await session.connection()).get_raw_connection()).driver_connection
-        session.info[_DRIVER] = (session.sync_session.get_transaction(), raw)
+    lent = await engine.raw_connection()
+    try:
+        raw: Any = lent.driver_connection
+        session = AsyncSession(info={_DRIVER: (None, raw)})
         try:
             await raw.execute(begin)
             yield session
@@ -183,10 +184,12 @@ async def hurried(
                 await write(raw, waiting)
             await _commit(raw)
         except BaseException as error:
-            await _undo_whatever_comes(session, raw)
+            await _undo_whatever_comes(lent)
             if isinstance(error, _FAILURES):
                 raise _failure(raw, error) from error
             raise
+    finally:
+        lent.close()
 
 
 async def _commit(raw: Connection) -> None:
@@ -195,20 +198,16 @@ async def _commit(raw: Connection) -> None:
         raise InFailedSQLTransactionError("a statement had failed, and nothing was kept")
 
 
-async def _undo_whatever_comes(session: AsyncSession, raw: Connection) -> None:
-    """Undo a unit of work; who is cancelled meanwhile leaves a connection that nobody gets again."""
+async def _undo_whatever_comes(lent: PoolProxiedConnection) -> None:
+    """Undo a unit of work; where that fails, or who waits for it is cancelled, nobody gets the connection again."""
+    raw: Any = lent.driver_connection
     try:
-        await asyncio.shield(_undo(session, raw))
-    except asyncio.CancelledError:
-        raw.terminate()
-        raise
-
-
-async def _undo(session: AsyncSession, raw: Connection) -> None:
-    try:
-        await raw.execute("ROLLBACK;")
+        await asyncio.shield(raw.execute("ROLLBACK;"))
     except (*_FAILURES, OSError):
-        await (await session.connection()).invalidate()
+        lent.invalidate()
+    except asyncio.CancelledError:
+        lent.invalidate()
+        raise
 
 
 async def _connection(session: AsyncSession) -> Connection:

@@ -19,11 +19,8 @@ _APPENDED: Final = "earning_rule_versions_appended"
 
 async def list_versions(session: AsyncSession, *, program_id: UUID) -> list[models.EarningRuleVersion]:
     """Return every version of every rule, drafts included."""
-    version = models.EarningRuleVersion
-    found = await session.execute(
-        select(version).where(version.program_id == program_id).order_by(version.rule_id, version.version)
-    )
-    return list(found.scalars())
+    ending = "WHERE program_id = $1 ORDER BY rule_id, version"
+    return await fetch_rows(session, models.EarningRuleVersion, ending, program_id)
 
 
 async def newest_number(session: AsyncSession, *, program_id: UUID) -> int:

@@ -5,24 +5,19 @@ from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, L
 from sqlalchemy.orm import Mapped, mapped_column
 
 from loyalty.core.db import Row
-from loyalty.points.rules import MOVES, Account, EntryKind
-
-
-def _one_of(column: str, values: type[EntryKind] | type[Account]) -> str:
-    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
+from loyalty.points.rules import MOVES
 
 
 def _moves() -> str:
-    """Say between which accounts each kind moves points."""
-    return " OR ".join(
-        f"(kind = {kind.value!r} AND from_account IN ({_listed(sources)}) AND to_account IN ({_listed(targets)}))"
+    """Say between which accounts each kind moves points, as one list: each statement that inserts reads it anew."""
+    moves = ",".join(
+        f'"{kind.value} {source.value} {target.value}"'
         for kind, moves in MOVES.items()
         for sources, targets in moves
+        for source in sources
+        for target in targets
     )
-
-
-def _listed(accounts: tuple[Account, ...]) -> str:
-    return ", ".join(repr(account.value) for account in accounts)
+    return f"kind || ' ' || from_account || ' ' || to_account = ANY ('{{{moves}}}')"
 
 
 class Wallet(Row):
@@ -68,10 +63,6 @@ class Entry(Row):
             ["program_id", "member_id", "unit"], ["wallets.program_id", "wallets.member_id", "wallets.unit"]
         ),
         CheckConstraint("points > 0 AND points <= 9007199254740991", name="points_in_bounds"),
-        CheckConstraint("from_account <> to_account", name="two_accounts"),
-        CheckConstraint(_one_of("from_account", Account), name="from_account_known"),
-        CheckConstraint(_one_of("to_account", Account), name="to_account_known"),
-        CheckConstraint(_one_of("kind", EntryKind), name="kind_known"),
         CheckConstraint(_moves(), name="kind_fits_accounts"),
         Index("uq_entries_version", "program_id", "member_id", "unit", "version", unique=True),
         Index("ix_entries_source", "program_id", "source_id"),

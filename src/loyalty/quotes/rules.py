@@ -1,5 +1,5 @@
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -18,7 +18,7 @@ class Figures:
     points_end_at: str | None
 
     def written(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     def differ(self, now: "Figures") -> Iterator[dict[str, Any]]:
         """Yield each figure that is another one now: what it is, what was quoted, what it is now."""

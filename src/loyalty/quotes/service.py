@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
+from loyalty.core.rows import as_stored
 from loyalty.quotes import models, queries
 from loyalty.quotes.errors import QuoteDiffers, QuoteExpired, QuoteIsForOther
 from loyalty.quotes.rules import Figures
@@ -55,7 +56,7 @@ async def record_many(
         for own in told
     ]
     await queries.insert_quotes(session, rows)
-    return [models.Quote(**row) for row in rows]
+    return [as_stored(models.Quote, row) for row in rows]
 
 
 async def check(

@@ -4,10 +4,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import fetch, fetch_rows, insert_rows
+from loyalty.core.rows import change_rows, fetch, fetch_rows, insert_rows
 from loyalty.referrals import models
 from loyalty.referrals.rules import Completed, PaidSide, State
 
@@ -34,21 +33,29 @@ async def lock_waiting_referrals(
 
 
 async def set_completed(session: AsyncSession, *, program_id: UUID, completed: Sequence[Completed]) -> None:
-    referral = models.Referral
-    for done in completed:
-        rewarded = done.state is State.REWARDED
-        await session.execute(
-            update(referral)
-            .where(referral.program_id == program_id, referral.id == done.referral_id)
-            .values(
-                state=str(done.state),
-                qualified_at=done.at,
-                qualifying_order_id=done.order_id,
-                approved_at=done.at if rewarded else None,
-                rewarded_at=done.at if rewarded else None,
-                ended_at=None if rewarded else done.at,
-                settled_recorded_at=done.recorded_at,
-            )
+    """Complete referrals that are locked."""
+    if completed:
+        rewarded_at = [done.at if done.state is State.REWARDED else None for done in completed]
+        await change_rows(
+            session,
+            models.Referral,
+            """
+            UPDATE referrals SET state = new.state, qualified_at = new.at, qualifying_order_id = new.order_id,
+                approved_at = new.rewarded_at, rewarded_at = new.rewarded_at, ended_at = new.ended_at,
+                settled_recorded_at = new.recorded_at
+            FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::uuid[], $6::timestamptz[], $7::timestamptz[],
+                $8::timestamptz[]) AS new (id, state, at, order_id, rewarded_at, ended_at, recorded_at)
+            WHERE referrals.program_id = $1 AND referrals.id = new.id RETURNING 1
+            """,
+            program_id,
+            [done.referral_id for done in completed],
+            [str(done.state) for done in completed],
+            [done.at for done in completed],
+            [done.order_id for done in completed],
+            rewarded_at,
+            [done.at if at is None else None for done, at in zip(completed, rewarded_at, strict=True)],
+            [done.recorded_at for done in completed],
+            expected=len(completed),
         )
 
 

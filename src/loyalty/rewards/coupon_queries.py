@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core.rows import as_stored, fetch_rows, insert_new_rows, insert_rows
+from loyalty.core.rows import as_stored, fetch, fetch_rows, insert_new_rows, insert_rows
 from loyalty.rewards import models
 from loyalty.rewards.errors import CouponNotFound
 
@@ -59,24 +59,19 @@ async def count_had(
     session: AsyncSession, *, program_id: UUID, member_id: UUID, since: Mapping[UUID, datetime | None]
 ) -> dict[UUID, int]:
     """Return how many coupons of each reward a member got from an instant on, or ever, that were not taken back."""
-    coupon = models.Coupon
-    wanted = [
-        coupon.reward_id == reward_id
-        if begin is None
-        else and_(coupon.reward_id == reward_id, coupon.issued_at >= begin)
-        for reward_id, begin in since.items()
-    ]
-    found = await session.execute(
-        select(coupon.reward_id, func.count())
-        .where(
-            coupon.program_id == program_id,
-            coupon.member_id == member_id,
-            coupon.voided_at.is_(None),
-            or_(false(), *wanted),
-        )
-        .group_by(coupon.reward_id)
+    found = await fetch(
+        session,
+        """
+        SELECT reward_id, count(*) FROM coupons JOIN unnest($3::uuid[], $4::timestamptz[]) AS wanted (id, begin)
+            ON reward_id = wanted.id AND (wanted.begin IS NULL OR issued_at >= wanted.begin)
+        WHERE program_id = $1 AND member_id = $2 AND voided_at IS NULL GROUP BY reward_id
+        """,
+        program_id,
+        member_id,
+        list(since),
+        list(since.values()),
     )
-    return {row[0]: row[1] for row in found}
+    return dict(map(tuple, found))
 
 
 async def expire_coupons(session: AsyncSession, *, program_id: UUID, now: datetime, limit: int) -> list[models.Coupon]:

@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, Text, any_, cast, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from loyalty.core.rows import fetch
 from loyalty.rewards import models
 
 
@@ -75,13 +76,16 @@ async def take_code(session: AsyncSession, *, program_id: UUID, reward_id: UUID)
 
 async def count_codes(session: AsyncSession, *, program_id: UUID, reward_ids: Collection[UUID]) -> dict[UUID, int]:
     """Return how many codes are left in these rewards' pools; those with none are not there."""
-    own = models.CouponCode
-    found = await session.execute(
-        select(own.reward_id, func.count())
-        .where(own.program_id == program_id, own.reward_id.in_(list(reward_ids)))
-        .group_by(own.reward_id)
+    found = await fetch(
+        session,
+        """
+        SELECT reward_id, count(*) FROM coupon_codes WHERE program_id = $1 AND reward_id = ANY($2::uuid[])
+        GROUP BY reward_id
+        """,
+        program_id,
+        list(reward_ids),
     )
-    return {row[0]: row[1] for row in found}
+    return dict(map(tuple, found))
 
 
 def _any(codes: Collection[str]) -> Any:

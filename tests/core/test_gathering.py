@@ -1,0 +1,80 @@
+"""Replies leave in one piece, and whole, however a connection ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from loyalty.core.gathering import GatheringProtocol
+
+LONG = b"x" * 3_000_000
+GET = b"GET %b HTTP/1.1\r\nhost: here\r\n%b\r\n"
+
+
+async def _app(scope: Any, receive: Any, send: Any) -> None:
+    body = LONG if scope["path"] == "/long" else b"ok"
+    if scope["method"] == "POST":
+        body = (await receive())["body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+async def written(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server's port, and what its transports were given to write."""
+    parts: list[bytes] = []
+
+    class Watched(GatheringProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            own = transport.write
+
+            def write(data: bytes) -> None:
+                parts.append(data)
+                own(data)
+
+            monkeypatch.setattr(transport, "write", write)
+            super().connection_made(transport)
+
+    config = uvicorn.Config(_app, port=0, http=Watched, log_level="critical", lifespan="off", loop="asyncio")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 -- it tells nobody
+        await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1], parts
+    server.should_exit = True
+    await serving
+
+
+async def _talk(port: int, sent: bytes) -> bytes:
+    """Send, and return all that is said until the connection ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    said = await reader.read()
+    writer.close()
+    return said
+
+
+async def test_head_and_body_leave_together(written: tuple[int, list[bytes]]) -> None:
+    port, parts = written
+    said = await _talk(port, GET % (b"/", b"") + GET % (b"/", b"connection: close\r\n"))
+    assert said.count(b"\r\n\r\nok") == 2
+    assert len(parts) == 2
+    assert all(part.startswith(b"HTTP/1.1 200") and part.endswith(b"ok") for part in parts)
+
+
+async def test_a_connection_that_closes_at_once_says_all_before(written: tuple[int, list[bytes]]) -> None:
+    port, _ = written
+    assert (await _talk(port, GET % (b"/long", b"connection: close\r\n"))).endswith(LONG)
+    assert b"400 Bad Request" in await _talk(port, b"no request\r\n\r\n")
+
+
+async def test_who_waits_to_be_told_to_go_on_is_told(written: tuple[int, list[bytes]]) -> None:
+    port, _ = written
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nhost: here\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"more")
+    assert (await reader.readuntil(b"more")).startswith(b"HTTP/1.1 200")
+    writer.close()
