@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from loyalty.core.db import Row
 
-COPY_FROM_ROWS = 50
+COPY_FROM_ROWS = 200
 """From this many rows of one table on, COPY is cheaper than a statement with an array a column."""
 
 Rows = Sequence[dict[str, Any]]
