@@ -180,12 +180,8 @@ async def list_rule_versions(
     session: AsyncSession, *, program_id: UUID, awards: Sequence[PaidAward]
 ) -> list[RuleVersion]:
     """Return the very versions that these awards were counted under."""
-    version = models.EarningRuleVersion
     named = {(award.rule_id, award.rule_version) for award in awards}
-    found = await session.execute(
-        select(version)
-        .where(version.program_id == program_id, version.rule_id.in_([rule_id for rule_id, _ in named]))
-        .order_by(version.rule_id, version.version)
-    )
-    rows = [row for row in found.scalars() if (row.rule_id, row.version) in named]
+    ending = "WHERE program_id = $1 AND rule_id = ANY($2::uuid[]) ORDER BY rule_id, version"
+    found = await fetch_rows(session, models.EarningRuleVersion, ending, program_id, [own for own, _ in named])
+    rows = [row for row in found if (row.rule_id, row.version) in named]
     return [known for row in rows if (known := as_rule_version(row)) is not None]
