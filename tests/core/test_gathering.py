@@ -10,10 +10,19 @@ import uvicorn
 from loyalty.core.gathering import GatheringProtocol
 
 LONG = b"x" * 3_000_000
+CHUNKS = 20_000
+sent: list[int] = []
 GET = b"GET %b HTTP/1.1\r\nhost: here\r\n%b\r\n"
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["path"] == "/stream":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for number in range(CHUNKS):
+            sent[:] = [number]
+            await send({"type": "http.response.body", "body": LONG[:1000], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return
     body = LONG if scope["path"] == "/long" else b"ok"
     if scope["method"] == "POST":
         body = (await receive())["body"]
@@ -43,7 +52,7 @@ async def written(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[int, l
     while not server.started:  # noqa: ASYNC110 -- it tells nobody
         await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1], parts
-    server.should_exit = True
+    server.should_exit = server.force_exit = True
     await serving
 
 
@@ -77,4 +86,22 @@ async def test_who_waits_to_be_told_to_go_on_is_told(written: tuple[int, list[by
     assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     writer.write(b"more")
     assert (await reader.readuntil(b"more")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+async def test_a_reader_who_is_slow_is_waited_for(written: tuple[int, list[bytes]]) -> None:
+    port, parts = written
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+    writer.write(GET % (b"/stream", b""))
+    while not parts:  # noqa: ASYNC110 -- nobody tells
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.2)
+    assert sent[0] < CHUNKS - 1
+    said = bytearray()
+    while not said.endswith(b"\r\n0\r\n\r\n"):
+        part = await reader.read(1 << 20)
+        assert part
+        said += part
+    assert sent[0] == CHUNKS - 1
+    assert len(said) > CHUNKS * 1000
     writer.close()
