@@ -1,11 +1,14 @@
 """Replies leave in one piece, and whole, however a connection ends."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 
 from loyalty.core.gathering import GatheringProtocol
 
@@ -28,6 +31,38 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+def test_who_is_gone_before_a_reply_leaves_is_no_fault() -> None:
+    """On the loop that serves."""
+    faults: list[Any] = []
+
+    async def leave() -> None:
+        gone = asyncio.Event()
+
+        class Watched(GatheringProtocol):
+            def connection_lost(self, exc: Exception | None) -> None:
+                self.transport.write(b"too late")
+                super().connection_lost(exc)
+                gone.set()
+
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        config = uvicorn.Config(_app, port=0, http=Watched, log_level="critical", lifespan="off")
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 -- it tells nobody
+            await asyncio.sleep(0.01)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
+        end = writer.get_extra_info("socket")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
+        writer.transport.abort()
+        await gone.wait()
+        await asyncio.sleep(0.01)
+        server.should_exit = True
+        await serving
+
+    uvloop.run(leave())
+    assert faults == []
 
 
 @pytest.fixture

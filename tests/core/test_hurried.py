@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from asyncpg import InternalClientError
 from litestar import Litestar
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, UnboundExecutionError
@@ -88,3 +89,27 @@ async def test_who_is_cancelled_leaves_a_connection_that_is_whole_or_gone(engine
     async with hurried(engine, lock_timeout_ms=250) as session:
         assert await fetch(session, "SELECT 1") == [(1,)]
     assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, InternalClientError])
+async def test_what_was_not_undone_for_certain_nobody_goes_on_with(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    own = uuid4()
+
+    async def fail(*_: Any) -> None:
+        raise error
+
+    async def do() -> None:
+        async with hurried(engine, lock_timeout_ms=250) as session:
+            await insert_rows(session, IdempotencyKey, [row(own, "one")])
+            await fetch(session, "SELECT")
+            monkeypatch.setattr("asyncpg.Connection.execute", fail)
+            raise error
+
+    with pytest.raises((error, DBAPIError)):
+        await do()
+    monkeypatch.undo()
+    for _ in range(engine.pool.size() + 1):  # type: ignore[attr-defined]
+        async with hurried(engine, lock_timeout_ms=250) as session:
+            assert await fetch(session, KEPT, own) == []

@@ -6,7 +6,7 @@ ends; what waits then goes in one statement, whichever tables it is for.
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any, Final, TypeVar, overload
 
@@ -184,7 +184,7 @@ async def hurried(
                 await write(raw, waiting)
             await _commit(raw)
         except BaseException as error:
-            await _undo_whatever_comes(lent)
+            await _undo_whatever_comes(lent, error)
             if isinstance(error, _FAILURES):
                 raise _failure(raw, error) from error
             raise
@@ -198,16 +198,19 @@ async def _commit(raw: Connection) -> None:
         raise InFailedSQLTransactionError("a statement had failed, and nothing was kept")
 
 
-async def _undo_whatever_comes(lent: PoolProxiedConnection) -> None:
-    """Undo a unit of work; where that fails, or who waits for it is cancelled, nobody gets the connection again."""
+async def _undo_whatever_comes(lent: PoolProxiedConnection, error: BaseException) -> None:
+    """Undo a unit of work; unless that was done for certain, nobody gets the connection again."""
     raw: Any = lent.driver_connection
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    undone = False
     try:
-        await asyncio.shield(raw.execute("ROLLBACK;"))
-    except (*_FAILURES, OSError):
-        lent.invalidate()
-    except asyncio.CancelledError:
-        lent.invalidate()
-        raise
+        with suppress(*_FAILURES, OSError):
+            if not _is_lost(raw, cause):
+                await asyncio.shield(raw.execute("ROLLBACK;"))
+                undone = True
+    finally:
+        if not undone:
+            lent.invalidate()
 
 
 async def _connection(session: AsyncSession) -> Connection:
@@ -256,7 +259,7 @@ def _forget(session: Session, _: SessionTransaction) -> None:
     session.info.pop(_WAITING, None)
 
 
-def _is_lost(raw: Connection, error: Exception) -> bool:
+def _is_lost(raw: Connection, error: BaseException | None) -> bool:
     return bool(raw.is_closed()) or isinstance(error, (PostgresConnectionError, InternalClientError))
 
 
