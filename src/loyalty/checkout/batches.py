@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from loyalty.access.express import Wanted
 from loyalty.access.rules import Caller, Credential
-from loyalty.checkout import placing
+from loyalty.checkout import placing, showing
 from loyalty.checkout import service as checkout
 from loyalty.checkout.express import OrderExpress
 from loyalty.checkout.placed_replies import placed_order_out
@@ -73,7 +73,7 @@ class Batch:
                 done = await checkout.place(
                     session, program=program, call=call, basket=basket, keyring=self.keyring, now=now
                 )
-                view = await checkout.view(session, program=program, order_id=done.resource_id)
+                view = await showing.view(session, program=program, order_id=done.resource_id)
             return BatchedOrderOut(done.status, placed_out(view), None)
         except LoyaltyError as error:
             return self._refused(error)

@@ -11,10 +11,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import counting, rules, till
-from loyalty.checkout import service as checkout
+from loyalty.checkout import counting, rules, showing, till
 from loyalty.checkout.rules import Basket
-from loyalty.checkout.service import GUEST_EMAIL, View
+from loyalty.checkout.service import GUEST_EMAIL
+from loyalty.checkout.showing import View
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call
 from loyalty.core.rows import at_once
@@ -111,7 +111,7 @@ async def _known(session: AsyncSession, *, program: Program, calls: Mapping[int,
     """Return those of these calls that repeat another one, with the orders as they are in the books."""
     claims = await idempotency.replays(session, calls=list(calls.values()))
     order_ids = {claim.resource_id for claim in claims.values()}
-    views = await checkout.views(session, program=program, order_ids=order_ids) if order_ids else {}
+    views = await showing.views(session, program=program, order_ids=order_ids) if order_ids else {}
     return {
         own: Known(views[claim.resource_id], claim.status)
         for own, call in calls.items()

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from loyalty.checkout.service import View
+from loyalty.checkout.showing import View
 from loyalty.checkout.traces import TraceOut, rule_id_out, trace_out
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339

@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from loyalty.access.guards import Call, Caller, Now, fingerprints, key_of
 from loyalty.access.rules import Scope
-from loyalty.checkout import claims, couponing, quoting
+from loyalty.checkout import claims, couponing, quoting, showing
 from loyalty.checkout import service as checkout
 from loyalty.checkout.batches import Batch, OrderBatchOut
 from loyalty.checkout.placing import OPERATION
@@ -70,7 +70,7 @@ class OrderRoutes(Controller):
         done = await checkout.place(
             session, program=caller.program, call=call, basket=data.basket(), keyring=state.keyring, now=now
         )
-        view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
+        view = await showing.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, placed_out(view), done, dry_run=dry_run)
 
     @post(
@@ -135,7 +135,7 @@ class OrderRoutes(Controller):
         done = await checkout.pay(
             session, program=caller.program, call=call, order_id=_order_id(order_id), paid_at=data.paid_at, now=now
         )
-        view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
+        view = await showing.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, paid_out(view), done, dry_run=dry_run)
 
     @post(
@@ -163,7 +163,7 @@ class OrderRoutes(Controller):
             delivered_at=data.delivered_at,
             now=now,
         )
-        view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
+        view = await showing.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, delivered_out(view), done, dry_run=dry_run)
 
     @post(
@@ -193,13 +193,13 @@ class OrderRoutes(Controller):
             keyring=state.keyring,
             now=now,
         )
-        view = await checkout.view(session, program=caller.program, order_id=done.resource_id)
+        view = await showing.view(session, program=caller.program, order_id=done.resource_id)
         return await conclude(session, placed_out(view), done, dry_run=dry_run)
 
     @get("/{order_id:str}", operation_id="get_order", scope=Scope.ORDERS_READ, responses=problems(403, 404))
     async def read(self, order_id: FromPath[str], caller: Caller, session: Session, expand: Expand = None) -> OrderOut:
         """Read an order and what it caused; `expand=member` needs `members:read`."""
-        view = await checkout.view(session, program=caller.program, order_id=_order_id(order_id))
+        view = await showing.view(session, program=caller.program, order_id=_order_id(order_id))
         buyer = view.order.customer_id
         known = await expand_members(caller, session, wanted=bool(expand), customer_ids=[buyer])
         return msgspec.structs.replace(order_out(view), member=known.get(buyer) if buyer else None)
