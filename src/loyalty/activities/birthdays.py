@@ -14,6 +14,7 @@ from loyalty.core.db import savepoint
 from loyalty.core.errors import Conflict
 from loyalty.earning import service as earning
 from loyalty.earning.service import RuleSet
+from loyalty.members import customers
 from loyalty.members import service as members
 from loyalty.programs.policies import start_of_day
 from loyalty.programs.rules import Program
@@ -70,7 +71,7 @@ async def lock(session: AsyncSession, *, program: Program, until: datetime) -> s
     last = until.astimezone(program.rules.zone).date()
     days = (done_on + timedelta(days=number) for number in range(1, min((last - done_on).days, 366) + 1))
     born = await members.born_on(session, program_id=program.id, days=_all_of(days), after=None, limit=None)
-    return await members.lock_customers(session, program_id=program.id, customer_ids=born)
+    return await customers.lock(session, program_id=program.id, customer_ids=born)
 
 
 async def _have(session: AsyncSession, *, program: Program, member_id: UUID, day: date, now: datetime) -> None:

@@ -23,8 +23,8 @@ from loyalty.members.errors import MemberNotFound
 from loyalty.members.rules import Standing
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
+from loyalty.points import history as points_history
 from loyalty.points import models as point_models
-from loyalty.points import service as points
 from loyalty.points.rules import EntryKind
 from loyalty.programs.policies import start_of_day
 from loyalty.programs.rules import Program
@@ -127,7 +127,7 @@ async def sign_up_points(session: AsyncSession, *, program_id: UUID, member_ids:
 async def get(session: AsyncSession, *, program: Program, activity_id: UUID) -> View:
     """Return an activity with all that it caused, from stored rows; that its points begin or end is the wallet's."""
     found = await queries.get_activity(session, program_id=program.id, activity_id=activity_id)
-    entries = (await points.entries_of(session, program_id=program.id, source_ids=[activity_id]))[activity_id]
+    entries = (await points_history.entries_of(session, program_id=program.id, source_ids=[activity_id]))[activity_id]
     return View(
         found,
         await queries.list_awards(session, program_id=program.id, activity_ids=[activity_id]),

@@ -19,6 +19,7 @@ from loyalty.core.paging import Page
 from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import MemberAlreadyMerged
+from loyalty.points import history as points_history
 from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.book import Book
@@ -162,7 +163,7 @@ async def page(
 
 
 async def _view(session: AsyncSession, row: models.Adjustment) -> View:
-    entries = (await points.entries_of(session, program_id=row.program_id, source_ids=[row.id]))[row.id]
+    entries = (await points_history.entries_of(session, program_id=row.program_id, source_ids=[row.id]))[row.id]
     return View(row, [entry for entry in entries if entry.kind in _OWN])
 
 

@@ -11,6 +11,7 @@ from loyalty.checkout.service import GUEST_EMAIL
 from loyalty.core import idempotency
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
+from loyalty.members import customers
 from loyalty.members import service as members
 from loyalty.members.errors import MemberClosed
 from loyalty.members.rules import IdentifierKind, Status
@@ -42,7 +43,7 @@ async def claim(
     taken = await idempotency.claim(session, call=call, resource_id=order_id, now=now)
     if taken.replayed:
         return taken
-    await members.lock_customers(session, program_id=program.id, customer_ids=[member_id])
+    await customers.lock(session, program_id=program.id, customer_ids=[member_id])
     member = await members.get(session, program_id=program.id, member_id=member_id)
     if member.member.status == Status.CLOSED:
         raise MemberClosed

@@ -8,7 +8,7 @@ from loyalty.checkout.rules import Basket
 from loyalty.members import service as members
 from loyalty.members.errors import MemberMayNotBurn
 from loyalty.orders.rules import NewOrder
-from loyalty.points import service as points
+from loyalty.points import holding
 from loyalty.points.errors import CaptureExceedsHold, HoldNotFound
 from loyalty.programs.rules import Program
 from loyalty.rewards.discounts import Discount, paid_by_gift_card
@@ -38,7 +38,7 @@ async def tender(
         raise MemberMayNotBurn
     wanted = basket.pay_points
     if basket.hold_id is not None:
-        hold = await points.get_hold(session, program_id=program.id, hold_id=basket.hold_id)
+        hold = await holding.get_hold(session, program_id=program.id, hold_id=basket.hold_id)
         if (hold.member_id, hold.unit) != (buyer.id, program.rules.unit):
             raise HoldNotFound
         wanted = hold.points if wanted is None else wanted

@@ -23,7 +23,7 @@ from loyalty.earning import limiting
 from loyalty.earning.limiting import Tally
 from loyalty.earning.rules import RuleVersion
 from loyalty.earning.service import Count
-from loyalty.members import merging
+from loyalty.members import customers, merging
 from loyalty.members import service as members
 from loyalty.orders import rules as order_rules
 from loyalty.orders import service as orders
@@ -157,7 +157,7 @@ async def _buyers(
     seen = {name: now for name in external if name is not None}
     named: dict[UUID | str, UUID] = {own.customer_id: own.customer_id for own in baskets if own.customer_id}
     if seen:
-        theirs = await members.ensure_customers(session, program_id=program_id, named=seen, seen=seen)
+        theirs = await customers.ensure_many(session, program_id=program_id, named=seen, seen=seen)
         named.update(theirs.items())
     return await merging.lock_unmerged(session, program_id=program_id, customers=named) if named else {}
 

@@ -14,14 +14,13 @@ from loyalty.core.clock import rfc3339
 from loyalty.earning import limiting
 from loyalty.earning.rules import Award
 from loyalty.earning.service import Count
-from loyalty.members import merging
+from loyalty.members import customers, merging
 from loyalty.members import service as members
 from loyalty.members.errors import CustomerNotFound
 from loyalty.members.rules import IdentifierKind
 from loyalty.orders import rules as order_rules
 from loyalty.orders.rules import Line, NewOrder
-from loyalty.points import balances
-from loyalty.points import service as points
+from loyalty.points import balances, holding
 from loyalty.points.errors import HoldEnded, NotEnoughPoints
 from loyalty.programs.policies import idle_until
 from loyalty.programs.rules import Program
@@ -64,7 +63,7 @@ async def quote(session: AsyncSession, *, program: Program, basket: Basket, now:
     order, discounts = await couponing.apply(session, program=program, order=order, codes=basket.coupons, now=now)
     tender = await paying.tender(session, program=program, order=order, basket=basket, discounts=discounts)
     if basket.hold_id is not None:
-        hold = await points.get_hold(session, program_id=program.id, hold_id=basket.hold_id)
+        hold = await holding.get_hold(session, program_id=program.id, hold_id=basket.hold_id)
         if hold.ended_by is not None or hold.expires_at <= now:
             raise HoldEnded(ended_by=hold.ended_by or "expired")
     if tender is not None:
@@ -126,7 +125,7 @@ async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket) 
         customer_id = found[0].member.id if found else None
     if customer_id is None:
         return None
-    if not await members.is_customer(session, program_id=program_id, customer_id=customer_id):
+    if not await customers.is_there(session, program_id=program_id, customer_id=customer_id):
         raise CustomerNotFound
     return await merging.find_heir(session, program_id=program_id, customer_id=customer_id)
 

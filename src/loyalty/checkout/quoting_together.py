@@ -12,7 +12,7 @@ from loyalty.checkout.quoting import View, dates_of, figures_of, quoted_order
 from loyalty.checkout.rules import Basket
 from loyalty.core.rows import at_once
 from loyalty.earning import limiting
-from loyalty.members import merging
+from loyalty.members import customers, merging
 from loyalty.members import service as members
 from loyalty.points import balances
 from loyalty.programs.rules import Program
@@ -70,7 +70,7 @@ async def _buyers(session: AsyncSession, *, program_id: UUID, baskets: Sequence[
     external = {own.external_customer_id for own in baskets if own.external_customer_id is not None}
     there, heirs, known = await at_once(
         session,
-        members.customers_there(session, program_id=program_id, customer_ids=named),
+        customers.there(session, program_id=program_id, customer_ids=named),
         merging.heirs(session, program_id=program_id, customer_ids=named),
         members.known_by(session, program_id=program_id, external_ids=external),
     )

@@ -10,8 +10,7 @@ from loyalty.checkout.rules import Basket
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.signing import Keyring
-from loyalty.members import merging
-from loyalty.members import service as members
+from loyalty.members import customers, merging
 from loyalty.members.errors import CustomerNotFound
 from loyalty.orders import rules as order_rules
 from loyalty.orders import service as orders
@@ -19,6 +18,7 @@ from loyalty.orders.rules import NewOrder
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import service as points
+from loyalty.points import sources
 from loyalty.programs.policies import ActivationKind
 from loyalty.programs.rules import Program
 from loyalty.quotes import service as quotes
@@ -108,19 +108,19 @@ async def pay(
     order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
     buyer = (await orders.get(session, program_id=program.id, order_id=order_id))[0].customer_id
     if buyer is not None:
-        await members.lock_customers(session, program_id=program.id, customer_ids=[buyer])
+        await customers.lock(session, program_id=program.id, customer_ids=[buyer])
     order = await orders.pay(session, program_id=program.id, order_id=order_id, paid_at=at, now=now)
     waiting = await counting.lock_waiting(
         session, program_id=program.id, order_id=order_id, customer_id=order.customer_id
     )
     left = await orders.left_minor(session, program_id=program.id, order_id=order_id)
     completed = waiting if waiting is not None and left > 0 and counting.completes(waiting, order, left) else None
-    pending = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
+    pending = await sources.wallets(session, program_id=program.id, source_id=order_id)
     keys = [*pending, *(completed.wallets(program.id) if completed else [])]
     book = await points.open_book(session, program=program, keys=keys, now=now)
     if program.rules.activation.kind is not ActivationKind.DELIVERY or order.delivered_at is not None:
         begins = program.rules.starts_at(at)
-        await points.activate_source(session, book, source=counting.source_of(order_id), occurred_at=at, at=begins)
+        await sources.activate(session, book, source=counting.source_of(order_id), occurred_at=at, at=begins)
     await counting.settle(session, book, program_id=program.id, completed=completed, order_id=order_id, at=at)
     await _tell(
         session,
@@ -148,9 +148,9 @@ async def deliver(
     order_rules.check_placed(at, now=now, late_days=program.rules.late_order_days)
     order = await orders.deliver(session, program_id=program.id, order_id=order_id, delivered_at=at, now=now)
     if order.paid_at is not None:
-        keys = await points.sources_wallets(session, program_id=program.id, source_id=order_id)
+        keys = await sources.wallets(session, program_id=program.id, source_id=order_id)
         book = await points.open_book(session, program=program, keys=keys, now=now)
-        await points.activate_source(session, book, source=counting.source_of(order_id), occurred_at=at)
+        await sources.activate(session, book, source=counting.source_of(order_id), occurred_at=at)
         await points.post(session, book)
     await _tell(
         session,
@@ -187,7 +187,7 @@ async def _customer(session: AsyncSession, *, program_id: UUID, basket: Basket, 
     """Return the buyer, created if new, and locked."""
     customer_id = basket.customer_id
     if customer_id is None and basket.external_customer_id is not None:
-        customer_id = await members.ensure_customer(
+        customer_id = await customers.ensure(
             session, program_id=program_id, external_id=basket.external_customer_id, now=now
         )
     if customer_id is None:

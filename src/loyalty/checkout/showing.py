@@ -15,8 +15,8 @@ from loyalty.earning.verdicts import Verdict
 from loyalty.orders import models as order_models
 from loyalty.orders import service as orders
 from loyalty.orders.errors import OrderNotFound
+from loyalty.points import history as points_history
 from loyalty.points import models as point_models
-from loyalty.points import service as points
 from loyalty.points.rules import EntryKind
 from loyalty.programs.rules import Program
 from loyalty.referrals import models as referral_models
@@ -63,7 +63,7 @@ async def views(session: AsyncSession, *, program: Program, order_ids: Collectio
     found, entries, (counts, added), (referrals, paid, discounts) = await at_once(
         session,
         orders.listed(session, program_id=program.id, order_ids=order_ids),
-        points.entries_of(session, program_id=program.id, source_ids=order_ids),
+        points_history.entries_of(session, program_id=program.id, source_ids=order_ids),
         at_once(
             session,
             earning.counts(session, program_id=program.id, order_ids=order_ids),

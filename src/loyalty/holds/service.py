@@ -9,6 +9,7 @@ from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.members import service as members
 from loyalty.members.errors import MemberMayNotBurn
+from loyalty.points import holding
 from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.errors import CaptureExceedsHold, HoldEnded
@@ -57,7 +58,7 @@ async def create(
         raise MemberMayNotBurn
     key = WalletKey(program.id, member_id, unit)
     book = await points.open_book(session, program=program, keys=[key], now=now)
-    await points.hold(
+    await holding.hold(
         session,
         book,
         key=key,
@@ -78,14 +79,14 @@ async def capture(
     Raises HoldNotFound, CaptureExceedsHold, HoldEnded.
     """
     claim = await idempotency.claim(session, call=call, resource_id=hold_id, now=now)
-    hold = await points.get_hold(session, program_id=program.id, hold_id=hold_id)
+    hold = await holding.get_hold(session, program_id=program.id, hold_id=hold_id)
     if claim.replayed:
         return claim
     wanted = hold.points if amount is None else amount
     if wanted > hold.points:
         raise CaptureExceedsHold(held=hold.points, requested=wanted)
     book = await points.open_book(session, program=program, keys=[_wallet(hold)], now=now)
-    live = await points.live_hold(session, book, hold_id=hold_id)
+    live = await holding.live_hold(session, book, hold_id=hold_id)
     if live is None:
         return await _as_before(session, claim, captured=wanted)
     book.capture(live, points=wanted, source=hold_source(hold_id))
@@ -99,11 +100,11 @@ async def release(session: AsyncSession, *, program: Program, call: Call, hold_i
     Raises HoldNotFound, HoldEnded.
     """
     claim = await idempotency.claim(session, call=call, resource_id=hold_id, now=now)
-    hold = await points.get_hold(session, program_id=program.id, hold_id=hold_id)
+    hold = await holding.get_hold(session, program_id=program.id, hold_id=hold_id)
     if claim.replayed:
         return claim
     book = await points.open_book(session, program=program, keys=[_wallet(hold)], now=now)
-    live = await points.live_hold(session, book, hold_id=hold_id)
+    live = await holding.live_hold(session, book, hold_id=hold_id)
     if live is None:
         return await _as_before(session, claim, captured=0)
     book.release(live, source=hold_source(hold_id), occurred_at=now)
@@ -112,7 +113,7 @@ async def release(session: AsyncSession, *, program: Program, call: Call, hold_i
 
 
 async def get(session: AsyncSession, *, program_id: UUID, hold_id: UUID, now: datetime) -> View:
-    return View(await points.get_hold(session, program_id=program_id, hold_id=hold_id), now)
+    return View(await holding.get_hold(session, program_id=program_id, hold_id=hold_id), now)
 
 
 def _wallet(hold: point_models.Hold) -> WalletKey:
@@ -121,7 +122,7 @@ def _wallet(hold: point_models.Hold) -> WalletKey:
 
 async def _as_before(session: AsyncSession, claim: Claim, *, captured: int) -> Claim:
     """Answer a request that found the hold over: it changes nothing if it asks for what has happened already."""
-    hold = await points.get_hold(session, program_id=claim.call.program_id, hold_id=claim.resource_id)
+    hold = await holding.get_hold(session, program_id=claim.call.program_id, hold_id=claim.resource_id)
     if hold.captured != captured:
         raise HoldEnded(ended_by=str(hold.ended_by))
     await idempotency.repoint(session, claim, resource_id=hold.id, status=200)

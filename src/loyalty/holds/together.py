@@ -17,6 +17,7 @@ from loyalty.core.idempotency import Call, Claim
 from loyalty.holds.service import View
 from loyalty.members import service as members
 from loyalty.members.rules import Standing
+from loyalty.points import holding
 from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.errors import NotEnoughPoints
@@ -115,14 +116,14 @@ async def _make(
         except NotEnoughPoints:
             continue
     await points.post(session, book)
-    made.update(points.holds_of(book, {}))
+    made.update(holding.holds_of(book, {}))
     return made
 
 
 async def _holds(
     session: AsyncSession, captures: Mapping[UUID, Capture], *, program: Program
 ) -> dict[UUID, point_models.Hold]:
-    return await points.list_holds(session, program_id=program.id, hold_ids=captures)
+    return await holding.list_holds(session, program_id=program.id, hold_ids=captures)
 
 
 async def _capture(
@@ -138,13 +139,13 @@ async def _capture(
     held = [there[hold_id] for hold_id in captures if hold_id in there]
     keys = {WalletKey(program.id, row.member_id, row.unit) for row in held}
     book = await points.open_settled(session, program=program, keys=keys, now=now)
-    live = await points.live_holds(session, book, hold_ids=[row.id for row in held]) if book.wallets else {}
+    live = await holding.live_holds(session, book, hold_ids=[row.id for row in held]) if book.wallets else {}
     for hold_id, hold in live.items():
         wanted = captures[hold_id].points or hold.points
         if wanted <= hold.points and hold.wallet in book.wallets:
             book.capture(hold, points=wanted, source=hold_source(hold_id))
     await points.post(session, book)
-    made.update(points.holds_of(book, there))
+    made.update(holding.holds_of(book, there))
     return made
 
 
@@ -160,5 +161,5 @@ async def _told(
     before = {claim.resource_id for claim in claims if claim is not None} - made.keys()
     rows = dict(made)
     if before:
-        rows |= await points.list_holds(session, program_id=program.id, hold_ids=before)
+        rows |= await holding.list_holds(session, program_id=program.id, hold_ids=before)
     return [None if claim is None else (claim, View(rows[claim.resource_id], now)) for claim in claims]

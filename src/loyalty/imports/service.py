@@ -19,6 +19,7 @@ from loyalty.imports.errors import ImportRefused
 from loyalty.imports.rules import Enrolment, Order, Record
 from loyalty.members import merging
 from loyalty.members import service as members
+from loyalty.members.customers import ensure_many
 from loyalty.orders import service as orders
 from loyalty.orders.rules import NewOrder, Recorded, digest_content
 from loyalty.points import service as points
@@ -95,7 +96,7 @@ async def _identify(
     named = seen.keys() | {
         record.referred_by for record in records if isinstance(record, Enrolment) and record.referred_by
     }
-    known = await members.ensure_customers(session, program_id=program_id, named=named, seen=seen)
+    known = await ensure_many(session, program_id=program_id, named=named, seen=seen)
     customers = await merging.lock_heirs(session, program_id=program_id, customers=known)
     standings = await members.standings(session, program_id=program_id, member_ids=customers.values())
     joining = {

@@ -11,6 +11,7 @@ from loyalty.earning import limiting
 from loyalty.members import merging as members
 from loyalty.merges import models, queries
 from loyalty.orders import service as orders
+from loyalty.points import history as points_history
 from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.rules import EntryKind, Source, SourceKind
@@ -70,5 +71,5 @@ async def merge(
 
 async def get(session: AsyncSession, *, program_id: UUID, merge_id: UUID) -> View:
     found = await queries.get_merge(session, program_id=program_id, merge_id=merge_id)
-    entries = (await points.entries_of(session, program_id=program_id, source_ids=[merge_id]))[merge_id]
+    entries = (await points_history.entries_of(session, program_id=program_id, source_ids=[merge_id]))[merge_id]
     return View(found, [entry for entry in entries if entry.kind == EntryKind.MERGE])

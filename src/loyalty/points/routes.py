@@ -11,6 +11,7 @@ from loyalty.core.web import Session
 from loyalty.members import service as members
 from loyalty.members.schemas import member_id_of
 from loyalty.points import balances, openings
+from loyalty.points import history as points_history
 from loyalty.points import service as points
 from loyalty.points.rules import WalletKey
 from loyalty.points.schemas import (
@@ -65,7 +66,7 @@ class PointRoutes(Controller):
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
         key = WalletKey(caller.program.id, parsed, unit or caller.program.rules.unit)
-        found = await points.entries(session, key=key, cursor=cursor, limit=limit)
+        found = await points_history.entries(session, key=key, cursor=cursor, limit=limit)
         return entry_page(found, await openings.of_wallet(session, key))
 
     @get(

@@ -6,9 +6,10 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.paging import Page
 from loyalty.points.balances import View
+from loyalty.points.history import source_of
 from loyalty.points.models import Entry, WalletOpening
 from loyalty.points.rules import Lot
-from loyalty.points.service import Verification, source_of
+from loyalty.points.service import Verification
 
 
 class DatedPointsOut(msgspec.Struct):

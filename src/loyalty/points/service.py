@@ -1,4 +1,3 @@
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,15 +5,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core import paging
-from loyalty.core.paging import Page
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
-from loyalty.points import hold_queries, lot_queries, models, queries, rules, verification
+from loyalty.points import hold_queries, lot_queries, queries, rules, verification
 from loyalty.points.book import Book
-from loyalty.points.errors import HoldNotFound, LotNotFound, MemberHasLiveHolds
+from loyalty.points.errors import LotNotFound, MemberHasLiveHolds
 from loyalty.points.postings import Entry, Lapse
-from loyalty.points.rules import Account, EntryKind, Hold, Lot, Source, SourceKind, WalletKey
+from loyalty.points.rules import Account, EntryKind, Hold, Lot, Source, WalletKey
 from loyalty.points.verification import Difference
 from loyalty.programs.rules import Program
 
@@ -38,14 +35,6 @@ _NEWS = {
     EntryKind.TRANSFER: "points.transferred",
     EntryKind.MERGE: "points.merged",
 }
-_SOURCES = {
-    EntryKind.EARN: SourceKind.ORDER,
-    EntryKind.ACTIVATE: SourceKind.ORDER,
-    EntryKind.REFERRAL: SourceKind.REFERRAL,
-    EntryKind.SPEND: SourceKind.REDEMPTION,
-    EntryKind.RESTORE: SourceKind.REDEMPTION,
-}
-"""What the first entries stood for, which did not say so themselves."""
 
 
 @dataclass(frozen=True)
@@ -132,55 +121,6 @@ async def spend(
     return book.spend(key, points=points, source=source, occurred_at=book.now, kind=kind, target=target)
 
 
-async def hold(
-    session: AsyncSession,
-    book: Book,
-    *,
-    key: WalletKey,
-    points: int,
-    hold_id: UUID,
-    expires_at: datetime,
-    notes: dict[str, str],
-) -> Entry:
-    """Decide to lock points for a time; raises NotEnoughPoints."""
-    await load_spendable(session, book, {key: points})
-    return book.hold(key, points=points, hold_id=hold_id, expires_at=expires_at, notes=notes)
-
-
-async def live_holds(session: AsyncSession, book: Book, *, hold_ids: Collection[UUID]) -> dict[UUID, Hold]:
-    """Return those of these holds that have not ended, their lots known to the book; their wallets must be in it."""
-    program_id = next(iter(book.wallets)).program_id
-    found = await hold_queries.list_live_holds_by_id(session, program_id=program_id, hold_ids=hold_ids)
-    if found:
-        lot_ids = [reservation.lot_id for hold in found for reservation in hold.reservations]
-        book.lots.know(await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=lot_ids))
-    return {hold.id: hold for hold in found}
-
-
-async def live_hold(session: AsyncSession, book: Book, *, hold_id: UUID) -> Hold | None:
-    """Return a hold that has not ended, its lots known to the book; its wallet must be in the book."""
-    return (await live_holds(session, book, hold_ids=[hold_id])).get(hold_id)
-
-
-async def list_holds(session: AsyncSession, *, program_id: UUID, hold_ids: Collection[UUID]) -> dict[UUID, models.Hold]:
-    return await hold_queries.list_holds(session, program_id=program_id, hold_ids=hold_ids)
-
-
-def holds_of(book: Book, there: Mapping[UUID, models.Hold]) -> dict[UUID, models.Hold]:
-    """Return the holds that a book made, and those of `there` that it ended, as they are stored once it is posted."""
-    made = {own.id: hold_queries.new_hold(own, now=book.now) for own in book.new_holds}
-    ended = {own.id: hold_queries.ended_hold(there[own.id], own) for own in book.ended_holds if own.id in there}
-    return made | ended
-
-
-async def get_hold(session: AsyncSession, *, program_id: UUID, hold_id: UUID) -> models.Hold:
-    """Return one hold; raises HoldNotFound."""
-    found = (await list_holds(session, program_id=program_id, hold_ids=[hold_id])).get(hold_id)
-    if found is None:
-        raise HoldNotFound
-    return found
-
-
 async def get_lot(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> Lot:
     """Return one lot; raises LotNotFound."""
     found = await lot_queries.list_lots_by_id(session, program_id=program_id, lot_ids=[lot_id])
@@ -192,16 +132,6 @@ async def get_lot(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> L
 async def lapses(session: AsyncSession, *, program_id: UUID, lot_id: UUID) -> list[Lapse]:
     """Return what has expired of a lot and was not given back since, oldest first."""
     return await lot_queries.list_lapses(session, program_id=program_id, lot_ids=[lot_id])
-
-
-async def load_source(session: AsyncSession, book: Book, *, source_id: UUID) -> None:
-    """Let a book know all lots that a source has made, in whatever wallet, and what expired of them."""
-    program_id = next(iter(book.wallets)).program_id
-    found = await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id)
-    book.lots.know(found)
-    if any(lot.expires_at is not None for lot in found):
-        expired = await lot_queries.list_lapses(session, program_id=program_id, lot_ids=[lot.id for lot in found])
-        book.lapses.update((lapse.entry_id, lapse) for lapse in expired)
 
 
 async def merge(
@@ -248,44 +178,6 @@ async def undo_spend(
         await load(session, book, list(book.wallets))
         book.merge(key, WalletKey(program_id, owner, key.unit), source=source)
     return restored
-
-
-async def sources_wallets(session: AsyncSession, *, program_id: UUID, source_id: UUID) -> list[WalletKey]:
-    """Return the wallets in which a source (an order, a referral) has lots."""
-    found = await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id)
-    return sorted({lot.wallet for lot in found})
-
-
-async def earned_in(
-    session: AsyncSession, *, program_id: UUID, source_id: UUID, entry_ids: Collection[UUID]
-) -> set[WalletKey]:
-    """Return the wallets into which a source has earned by these entries; after a merge not its owner's alone."""
-    found = await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source_id)
-    return {lot.wallet for lot in found if lot.entry_id in entry_ids}
-
-
-async def activate_source(
-    session: AsyncSession,
-    book: Book,
-    *,
-    source: Source,
-    occurred_at: datetime,
-    at: datetime | None = None,
-) -> None:
-    """Decide that a source's points that wait for an event become spendable, now or `at` an instant.
-
-    Its wallets must be in the book.
-    """
-    if not book.wallets:
-        return
-    program_id = next(iter(book.wallets)).program_id
-    found = await lot_queries.list_lots_of_source(session, program_id=program_id, source_id=source.id)
-    book.lots.know(found)
-    for key in sorted({lot.wallet for lot in found}):
-        if at is None or at <= book.now:
-            book.activate(key, source=source, occurred_at=occurred_at, begins_at=at)
-        else:
-            book.schedule(key, source=source, activates_at=at)
 
 
 async def settle_due(session: AsyncSession, *, program: Program, now: datetime, limit: int) -> int:
@@ -343,32 +235,6 @@ async def richest_member(session: AsyncSession, *, program_id: UUID, unit: str) 
     return await queries.find_richest_member(session, program_id=program_id, unit=unit)
 
 
-async def entries(session: AsyncSession, *, key: WalletKey, cursor: str | None, limit: int) -> Page[models.Entry]:
-    """List a wallet's entries since its program's opening, newest first."""
-    before = paging.last_number(cursor)
-    rows = await queries.list_entries(session, key, before=before, limit=limit + 1)
-    return paging.page(rows, limit=limit, key=lambda entry: str(entry.version))
-
-
-async def entries_of(
-    session: AsyncSession, *, program_id: UUID, source_ids: Collection[UUID]
-) -> defaultdict[UUID, list[models.Entry]]:
-    """Return the entries that each source (an order, a redemption, a referral) caused, oldest first.
-
-    Those of detached months are not among them.
-    """
-    found: defaultdict[UUID, list[models.Entry]] = defaultdict(list)
-    for entry in await queries.list_entries_of_sources(session, program_id=program_id, source_ids=source_ids):
-        found[entry.source_id].append(entry)
-    return found
-
-
-async def entries_by_id(
-    session: AsyncSession, *, program_id: UUID, entry_ids: Collection[UUID]
-) -> dict[UUID, models.Entry]:
-    return await queries.list_entries_by_id(session, program_id=program_id, entry_ids=entry_ids)
-
-
 async def verify(session: AsyncSession, *, program_id: UUID) -> Verification:
     """Prove a program's books: each wallet against its entries, lots, allocations and holds."""
     wallets, entries = await verification.count_wallets(session, program_id=program_id)
@@ -384,9 +250,3 @@ def _news(entry: Entry) -> Event:
         member_id=entry.wallet.member_id,
         version=entry.version,
     )
-
-
-def source_of(entry: models.Entry) -> Source:
-    """Return what an entry stands for."""
-    kind = SourceKind(entry.source_type) if entry.source_type else _SOURCES[EntryKind(entry.kind)]
-    return Source(kind, entry.source_id)

@@ -9,9 +9,9 @@ from uuid import UUID
 from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.points.balances import View
+from loyalty.points.history import source_of
 from loyalty.points.models import Entry
 from loyalty.points.rules import Lot, Source, SourceKind, Wallet
-from loyalty.points.service import source_of
 
 _SENTENCES: Final = {
     "balance": "{balance} points in all: {available} to spend, {pending} pending, {held} held, {debt} owed.",

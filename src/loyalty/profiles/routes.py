@@ -10,7 +10,7 @@ from loyalty.core.web import Session
 from loyalty.members import service as members
 from loyalty.members.schemas import member_id_of
 from loyalty.points import balances, openings
-from loyalty.points import service as points
+from loyalty.points import history as points_history
 from loyalty.points.routes import UnitParameter
 from loyalty.points.rules import WalletKey
 from loyalty.points.schemas import EntryPage, entry_page
@@ -47,7 +47,7 @@ class MeRoutes(Controller):
     ) -> EntryPage:
         """List what moved one's points, the newest first."""
         key = WalletKey(caller.program.id, caller.member, unit or caller.program.rules.unit)
-        found = await points.entries(session, key=key, cursor=cursor, limit=limit)
+        found = await points_history.entries(session, key=key, cursor=cursor, limit=limit)
         return entry_page(found, await openings.of_wallet(session, key))
 
     @get("/explanation", operation_id="get_my_explanation", scope=Scope.ME_READ, responses=problems(403))

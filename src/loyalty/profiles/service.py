@@ -10,9 +10,9 @@ from loyalty.core.paging import Page
 from loyalty.members import service as members
 from loyalty.orders import service as orders
 from loyalty.points import balances
-from loyalty.points import service as points
+from loyalty.points import history as points_history
+from loyalty.points.history import source_of
 from loyalty.points.rules import WalletKey
-from loyalty.points.service import source_of
 from loyalty.profiles.explaining import Reason, explain
 from loyalty.programs.rules import Program
 from loyalty.rewards import offering
@@ -40,7 +40,7 @@ async def explanation(session: AsyncSession, *, program: Program, key: WalletKey
     if view is None:
         return iter(())
     lots = (await balances.lots(session, program=program, key=key, cursor=None, limit=_MOST, now=now)).data
-    entries = (await points.entries(session, key=key, cursor=None, limit=_MOST)).data
+    entries = (await points_history.entries(session, key=key, cursor=None, limit=_MOST)).data
     sources = {lot.source.id for lot, _ in lots} | {source_of(entry).id for entry in entries}
     names = await orders.external_ids(session, program_id=program.id, order_ids=sources)
     return explain(view, lots, entries, names)

@@ -14,7 +14,7 @@ from loyalty.core.idempotency import Claim
 from loyalty.programs.rules import Program
 from loyalty.redemptions import together
 from loyalty.redemptions.schemas import RedemptionIn, redeemed_out
-from loyalty.redemptions.service import View
+from loyalty.redemptions.showing import View
 from loyalty.redemptions.together import Wish
 
 

@@ -17,6 +17,7 @@ from loyalty.members import service as members
 from loyalty.members.routes import expand_members
 from loyalty.members.schemas import member_id_of
 from loyalty.redemptions import service as redemptions
+from loyalty.redemptions import showing
 from loyalty.redemptions.errors import RedemptionNotFound
 from loyalty.redemptions.schemas import (
     CancellationIn,
@@ -31,7 +32,7 @@ from loyalty.redemptions.schemas import (
     redemption_out,
     redemption_page,
 )
-from loyalty.redemptions.service import View
+from loyalty.redemptions.showing import View
 from loyalty.rewards import service as rewards
 from loyalty.rewards.schemas import RewardOut, reward_out
 
@@ -69,7 +70,7 @@ class RedemptionRoutes(Controller):
             metadata=data.metadata,
             now=now,
         )
-        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        view = await showing.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         return await conclude(session, redeemed_out(view), done, dry_run=dry_run)
 
     @post(
@@ -99,7 +100,7 @@ class RedemptionRoutes(Controller):
             metadata=data.metadata,
             now=now,
         )
-        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        view = await showing.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         shown = msgspec.structs.replace(redeemed_out(view), grant=grant_out(view))
         return await conclude(session, shown, done, dry_run=dry_run)
 
@@ -130,7 +131,7 @@ class RedemptionRoutes(Controller):
             reason=data.reason,
             now=now,
         )
-        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        view = await showing.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         return await conclude(session, redemption_out(view), done, dry_run=dry_run)
 
     @post(
@@ -151,7 +152,7 @@ class RedemptionRoutes(Controller):
             external_order_id=data.external_order_id,
             now=now,
         )
-        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        view = await showing.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         return answer(redemption_out(view), done)
 
     @get(
@@ -165,7 +166,7 @@ class RedemptionRoutes(Controller):
     ) -> RedemptionOut:
         """Read a redemption; `expand` needs `members:read` or `rewards:read`."""
         parsed = _redemption_id(redemption_id)
-        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=parsed)
+        view = await showing.get(session, program_id=caller.program.id, redemption_id=parsed)
         return (await _expanded([view], caller, session, expand or []))[0]
 
     @get(
@@ -186,9 +187,7 @@ class RedemptionRoutes(Controller):
         """List a member's redemptions, the newest first; `expand` needs `members:read` or `rewards:read`."""
         parsed = member_id_of(member_id)
         await members.standing(session, program_id=caller.program.id, member_id=parsed)
-        page = await redemptions.page(
-            session, program_id=caller.program.id, member_id=parsed, cursor=cursor, limit=limit
-        )
+        page = await showing.page(session, program_id=caller.program.id, member_id=parsed, cursor=cursor, limit=limit)
         return RedemptionPage(
             await _expanded(page.data, caller, session, expand or []), page.has_more, page.next_cursor
         )
@@ -205,7 +204,7 @@ class OwnRedemptionRoutes(Controller):
         self, caller: Caller, session: Session, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> RedemptionPage:
         """List one's redemptions, the newest first."""
-        page = await redemptions.page(
+        page = await showing.page(
             session, program_id=caller.program.id, member_id=caller.member, cursor=cursor, limit=limit
         )
         return redemption_page(page)
@@ -230,7 +229,7 @@ class OwnRedemptionRoutes(Controller):
             metadata=data.metadata,
             now=now,
         )
-        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        view = await showing.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         return await conclude(session, redeemed_out(view), done, dry_run=dry_run)
 
     @post(
@@ -260,7 +259,7 @@ class OwnRedemptionRoutes(Controller):
             reason=data.reason,
             now=now,
         )
-        view = await redemptions.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
+        view = await showing.get(session, program_id=caller.program.id, redemption_id=done.resource_id)
         return await conclude(session, redemption_out(view), done, dry_run=dry_run)
 
 

@@ -7,7 +7,7 @@ from loyalty.core.clock import rfc3339
 from loyalty.core.fields import Body, ExternalId, Metadata, public_id, text
 from loyalty.core.paging import Page
 from loyalty.members.schemas import MemberOut
-from loyalty.redemptions.service import View
+from loyalty.redemptions.showing import View
 from loyalty.rewards.schemas import RewardOut
 
 

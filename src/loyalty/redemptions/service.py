@@ -1,15 +1,12 @@
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.core import idempotency, ids, paging
+from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
-from loyalty.core.paging import Page
-from loyalty.core.rows import at_once
+from loyalty.members import customers
 from loyalty.members import service as members
 from loyalty.members.errors import MemberClosed
 from loyalty.members.rules import Status
@@ -18,22 +15,11 @@ from loyalty.outbox.rules import Event
 from loyalty.points import service as points
 from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
-from loyalty.redemptions import models, queries
-from loyalty.redemptions.errors import RedemptionAlreadyCancelled, RedemptionNotFound
+from loyalty.redemptions import queries, showing
+from loyalty.redemptions.errors import RedemptionAlreadyCancelled
 from loyalty.rewards import coupons, offering
 from loyalty.rewards import models as reward_models
 from loyalty.rewards import service as rewards
-
-
-@dataclass(frozen=True)
-class View:
-    """A redemption with its coupon, its cancellation, the balance its entry left, or who granted it, as there is."""
-
-    redemption: models.Redemption
-    coupon: reward_models.Coupon
-    cancellation: models.RedemptionCancellation | None
-    balance_after: int | None
-    grant: models.RewardGrant | None
 
 
 async def redeem(
@@ -55,7 +41,7 @@ async def redeem(
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
-    await members.lock_customers(session, program_id=program_id, customer_ids=[member_id])
+    await customers.lock(session, program_id=program_id, customer_ids=[member_id])
     standing = await members.standing(session, program_id=program_id, member_id=member_id)
     view = await rewards.get(session, program_id=program_id, reward_id=reward_id)
     reward = view.reward
@@ -108,7 +94,7 @@ async def grant(
     claim = await idempotency.claim(session, call=call, resource_id=ids.new(), now=now)
     if claim.replayed:
         return claim
-    await members.lock_customers(session, program_id=program_id, customer_ids=[member_id])
+    await customers.lock(session, program_id=program_id, customer_ids=[member_id])
     standing = await members.standing(session, program_id=program_id, member_id=member_id)
     view = await rewards.get(session, program_id=program_id, reward_id=reward_id)
     if standing.status is Status.CLOSED:
@@ -153,13 +139,13 @@ async def cancel(
     program_id = program.id
     claim = await idempotency.claim(session, call=call, resource_id=redemption_id, now=now)
     redemption = (
-        await get(session, program_id=program_id, redemption_id=redemption_id, member_id=member_id)
+        await showing.get(session, program_id=program_id, redemption_id=redemption_id, member_id=member_id)
     ).redemption
     if claim.replayed:
         return claim
     # Its member may be merged into another just now: the customer's lock waits for that, and then it is known.
-    await members.lock_customers(session, program_id=program_id, customer_ids=[redemption.member_id])
-    redemption = (await get(session, program_id=program_id, redemption_id=redemption_id)).redemption
+    await customers.lock(session, program_id=program_id, customer_ids=[redemption.member_id])
+    redemption = (await showing.get(session, program_id=program_id, redemption_id=redemption_id)).redemption
     keys = set()
     if redemption.entry_id is not None:
         keys = {
@@ -213,20 +199,6 @@ async def use_coupon(
     return Claim(call, used, claim.status, replayed=False)
 
 
-async def get(session: AsyncSession, *, program_id: UUID, redemption_id: UUID, member_id: UUID | None = None) -> View:
-    """Return one redemption; with a member named, only that member's own. Raises RedemptionNotFound."""
-    found = (await listed(session, program_id=program_id, redemption_ids=[redemption_id])).get(redemption_id)
-    if found is None or (member_id is not None and found.redemption.member_id != member_id):
-        raise RedemptionNotFound
-    return found
-
-
-async def listed(session: AsyncSession, *, program_id: UUID, redemption_ids: Collection[UUID]) -> dict[UUID, View]:
-    """Return those of these redemptions that are there."""
-    rows = await queries.list_redemptions_by_id(session, program_id=program_id, redemption_ids=redemption_ids)
-    return {view.redemption.id: view for view in await _views(session, program_id=program_id, rows=rows)}
-
-
 def new_redemption(
     reward: reward_models.Reward,
     *,
@@ -250,41 +222,6 @@ def new_redemption(
         "recorded_at": now,
         "metadata": metadata,
     }
-
-
-async def page(
-    session: AsyncSession, *, program_id: UUID, member_id: UUID, cursor: str | None, limit: int
-) -> Page[View]:
-    """List a member's redemptions, the newest first."""
-    before = paging.last_id(cursor)
-    rows = await queries.list_redemptions(
-        session, program_id=program_id, member_id=member_id, before=before, limit=limit + 1
-    )
-    cut = paging.page(rows, limit=limit, key=lambda row: ids.encode(row.id))
-    return Page(await _views(session, program_id=program_id, rows=cut.data), cut.has_more, cut.next_cursor)
-
-
-async def _views(session: AsyncSession, *, program_id: UUID, rows: Sequence[models.Redemption]) -> list[View]:
-    keys = [row.id for row in rows]
-    granted = [row.id for row in rows if row.entry_id is None]
-    named = [row.entry_id for row in rows if row.entry_id is not None]
-    issued, cancelled, entries, grants = await at_once(
-        session,
-        coupons.listed(session, program_id=program_id, coupon_ids=keys),
-        queries.list_cancellations(session, program_id=program_id, redemption_ids=keys),
-        points.entries_by_id(session, program_id=program_id, entry_ids=named),
-        queries.list_grants(session, program_id=program_id, redemption_ids=granted),
-    )
-    return [
-        View(
-            row,
-            issued[row.id],
-            cancelled.get(row.id),
-            entries[row.entry_id].balance_after if row.entry_id in entries else None,
-            grants.get(row.id),
-        )
-        for row in rows
-    ]
 
 
 async def _tell(

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from loyalty.core import idempotency, ids
 from loyalty.core.idempotency import Call, Claim
 from loyalty.core.rows import at_once
+from loyalty.members import customers
 from loyalty.members import service as members
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
@@ -24,7 +25,8 @@ from loyalty.points.postings import Entry
 from loyalty.points.rules import Source, SourceKind, WalletKey
 from loyalty.programs.rules import Program
 from loyalty.redemptions import queries
-from loyalty.redemptions.service import View, listed, new_redemption
+from loyalty.redemptions.service import new_redemption
+from loyalty.redemptions.showing import View, listed
 from loyalty.rewards import coupons, offering
 from loyalty.rewards import service as rewards
 
@@ -71,7 +73,7 @@ async def redeem(
 
 async def _lock_customers(session: AsyncSession, wishes: Mapping[UUID, Wish], *, program: Program) -> set[UUID]:
     who = {wish.member_id for wish in wishes.values()}
-    return await members.lock_customers(session, program_id=program.id, customer_ids=who)
+    return await customers.lock(session, program_id=program.id, customer_ids=who)
 
 
 async def _make(

@@ -14,8 +14,8 @@ from loyalty.earning.recounting import Changed
 from loyalty.orders import models as order_models
 from loyalty.orders import service as orders
 from loyalty.orders.returning import ReturnKind
+from loyalty.points import history as points_history
 from loyalty.points import models as point_models
-from loyalty.points import service as points
 from loyalty.points.rules import EntryKind
 from loyalty.rewards import coupons
 from loyalty.rewards.discounts import Effect
@@ -96,7 +96,7 @@ async def _history(
             coupons.discounts(session, program_id=program_id, order_ids=[order_id]),
             tenders.refunds(session, program_id=program_id, order_id=order_id),
         ),
-        points.entries_of(session, program_id=program_id, source_ids=return_ids),
+        points_history.entries_of(session, program_id=program_id, source_ids=return_ids),
     )
     return _History(order, bought, changed, discounts[order_id], refunds, entries)
 
@@ -125,7 +125,7 @@ async def _views(
                 additions,
                 [
                     *(own for own in history.entries[made.id] if own.kind in _AT_ONCE),
-                    *(await points.entries_by_id(session, program_id=program_id, entry_ids=given)).values(),
+                    *(await points_history.entries_by_id(session, program_id=program_id, entry_ids=given)).values(),
                 ],
                 history.refunds.get(made.id),
                 [own.code for own in discounts if own.return_id == made.id],

@@ -24,6 +24,7 @@ from loyalty.orders.rules import Line
 from loyalty.outbox import service as outbox
 from loyalty.outbox.rules import Event
 from loyalty.points import service as points
+from loyalty.points import sources
 from loyalty.points.book import Book
 from loyalty.points.postings import Reversal
 from loyalty.points.rules import Source, SourceKind, WalletKey
@@ -125,7 +126,7 @@ async def take_back(
     _, earned_in = await at_once(
         session,
         orders.take_back(session, made, program_id=program.id, first=len(bought) + 1),
-        points.earned_in(session, program_id=program.id, source_id=order_id, entry_ids=paid_by),
+        sources.earned_in(session, program_id=program.id, source_id=order_id, entry_ids=paid_by),
     )
     after = returning.after(bought, lines)
     placed = [own.remaining() for own in after if not own.amended]
@@ -220,7 +221,7 @@ async def _settle(
         excess[keys[owed.unit]] += owed.points
     await at_once(
         session,
-        points.load_source(session, book, source_id=order.id),
+        sources.load(session, book, source_id=order.id),
         points.load_spendable(session, book, excess),
     )
     taken: list[tuple[Excess, Reversal]] = []

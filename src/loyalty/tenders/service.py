@@ -4,6 +4,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.orders.rules import Line
+from loyalty.points import holding
 from loyalty.points import service as points
 from loyalty.points.book import Book
 from loyalty.points.errors import HoldEnded
@@ -23,10 +24,10 @@ async def take(
     source = Source(SourceKind.ORDER, order_id)
     if hold_id is None:
         return (await points.spend(session, book, key=key, points=tender.points, source=source)).id
-    live = await points.live_hold(session, book, hold_id=hold_id)
+    live = await holding.live_hold(session, book, hold_id=hold_id)
     if live is None:
         session.expire_all()
-        ended = await points.get_hold(session, program_id=key.program_id, hold_id=hold_id)
+        ended = await holding.get_hold(session, program_id=key.program_id, hold_id=hold_id)
         raise HoldEnded(ended_by=str(ended.ended_by))
     return book.capture(live, points=tender.points, source=source).id
 

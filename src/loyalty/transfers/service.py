@@ -10,6 +10,7 @@ from loyalty.members import merging
 from loyalty.members import service as members
 from loyalty.members.errors import MemberMayNotBurn
 from loyalty.members.rules import Status
+from loyalty.points import history as points_history
 from loyalty.points import models as point_models
 from loyalty.points import service as points
 from loyalty.points.rules import Account, EntryKind, Source, SourceKind, WalletKey
@@ -86,5 +87,5 @@ async def transfer(
 
 async def get(session: AsyncSession, *, program_id: UUID, transfer_id: UUID) -> View:
     found = await queries.get_transfer(session, program_id=program_id, transfer_id=transfer_id)
-    entries = (await points.entries_of(session, program_id=program_id, source_ids=[transfer_id]))[transfer_id]
+    entries = (await points_history.entries_of(session, program_id=program_id, source_ids=[transfer_id]))[transfer_id]
     return View(found, [entry for entry in entries if entry.kind == EntryKind.TRANSFER])
