@@ -25,7 +25,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from loyalty.metrics.adjusted import FINE, GRACE_DAYS, HORIZON_DAYS, Cell, Grid, Spread, Stratum, compare, coverage
+from loyalty.metrics.adjusted import GRACE_DAYS, HORIZON_DAYS, Spread, compare, coverage
+from loyalty.metrics.strata import FINE, Cell, Grid, Stratum
 
 CURRENCY = "USD"
 DATA_COMPLETE_UNTIL = date(1998, 7, 1)

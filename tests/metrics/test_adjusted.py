@@ -6,20 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty.metrics.adjusted import (
-    COARSE,
-    FINE,
-    Cell,
-    Grid,
-    Moment,
-    Spread,
-    Stratum,
-    balance,
-    compare,
-    coverage,
-    mantel_haenszel,
-    pairs,
-)
+from loyalty.metrics.adjusted import Spread, compare, coverage, mantel_haenszel, pairs
+from loyalty.metrics.balance import covariate_balance
+from loyalty.metrics.strata import COARSE, FINE, Cell, Grid, Moment, Stratum
 
 FIRST = Stratum(rank=1, month=date(2026, 1, 1), currency="EUR", spend=10, gap=0, channel="")
 SECOND = replace(FIRST, rank=2, gap=3)
@@ -122,7 +111,7 @@ def test_balance_before_and_after() -> None:
         filled(cell(SECOND, joined=True, trials=3, returned=0), Moment(3, 9, 27)),
         filled(cell(SECOND, joined=False, trials=1, returned=0), Moment(1, 3, 9)),
     ]
-    first = balance(cells)[0]
+    first = covariate_balance(cells)[0]
     assert first.covariate == "rank"
     assert first.before is not None
     assert isclose(first.before, 1.0)
@@ -131,7 +120,7 @@ def test_balance_before_and_after() -> None:
 
 
 def test_a_covariate_that_no_trial_has_gives_no_difference() -> None:
-    assert [one.before for one in balance(CELLS)] == [None] * 4
+    assert [one.before for one in covariate_balance(CELLS)] == [None] * 4
 
 
 @pytest.mark.parametrize("grid", [FINE, COARSE], ids=lambda grid: grid.name)

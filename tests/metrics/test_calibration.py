@@ -14,7 +14,8 @@ from sqlalchemy import insert
 from loyalty.core import ids
 from loyalty.members.models import Member
 from loyalty.metrics import trials as trial_queries
-from loyalty.metrics.adjusted import COARSE, FINE, GRACE_DAYS, HORIZON_DAYS, Cell, Grid, compare
+from loyalty.metrics.adjusted import GRACE_DAYS, HORIZON_DAYS, compare
+from loyalty.metrics.strata import COARSE, FINE, Cell, Grid
 from loyalty.metrics.windows import Window
 from loyalty.orders.models import Order
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from loyalty.metrics import queries
 from loyalty.metrics import trials as trial_queries
-from loyalty.metrics.adjusted import FINE
 from loyalty.metrics.rules import NO_BUYERS, JoinCounts, RetentionSets, Standing, Trials
+from loyalty.metrics.strata import FINE
 from loyalty.metrics.windows import Window, first_instant
 
 if TYPE_CHECKING:

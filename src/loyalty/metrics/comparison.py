@@ -5,9 +5,10 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.money import MoneyOut
-from loyalty.metrics import adjusted, queries, rules, windows
+from loyalty.metrics import adjusted, queries, rules, strata, windows
 from loyalty.metrics import trials as trial_queries
-from loyalty.metrics.adjusted import Balance, Comparison, Contrast, Coverage, Placebo
+from loyalty.metrics.adjusted import Comparison, Contrast, Coverage, Placebo
+from loyalty.metrics.balance import Balance, covariate_balance
 from loyalty.metrics.intervals import Bounds, Share, newcombe, wilson
 from loyalty.metrics.rules import EverMembers, JoinCounts, Linkable, RetentionSets, Standing, Takings, Trials, View
 from loyalty.metrics.schemas import (
@@ -110,13 +111,13 @@ async def adjusted_association(
 ) -> AdjustedAssociation:
     """Compare joiners with controls of their stratum; fine strata if nine joins in ten have controls there."""
     grace = adjusted.GRACE_DAYS
-    grid = adjusted.FINE
+    grid = strata.FINE
     trials = await trial_queries.find_trials(
         session, view=view, window=window, grid=grid, grace_days=grace, horizon_days=horizon_days
     )
     coverage = adjusted.coverage(trials.cells)
-    if coverage.joins_with_controls < adjusted.FINE_OVERLAP * coverage.joins:
-        grid = adjusted.COARSE
+    if coverage.joins_with_controls < strata.FINE_OVERLAP * coverage.joins:
+        grid = strata.COARSE
         trials = await trial_queries.find_trials(
             session, view=view, window=window, grid=grid, grace_days=grace, horizon_days=horizon_days
         )
@@ -135,7 +136,7 @@ async def adjusted_association(
         unlinkable = sum(row.unidentified for row in linkable)
         comparison = adjusted.compare(trials.cells, trials.spread, unlinkable_orders=unlinkable)
     contrast = comparison.contrast if comparison else None
-    balance = adjusted.balance(trials.cells) if withheld is None else []
+    balance = covariate_balance(trials.cells) if withheld is None else []
     return AdjustedAssociation(
         label=ADJUSTED_LABEL,
         note=ADJUSTED_NOTE,
@@ -210,12 +211,12 @@ def _left_out(trials: Trials, joins: JoinCounts, coverage: Coverage) -> dict[str
 
 
 def _remarks(
-    grid: adjusted.Grid, balance: list[Balance], comparison: Comparison | None, joins: JoinCounts
+    grid: strata.Grid, balance: list[Balance], comparison: Comparison | None, joins: JoinCounts
 ) -> list[Remark]:
     placebo = comparison.placebo if comparison else None
     belonging_to_none = joins.before_first_order + joins.away_from_an_order + joins.order_not_counted
     found = {
-        COARSE: grid is adjusted.COARSE,
+        COARSE: grid is strata.COARSE,
         IMBALANCE: any(one.notable for one in balance),
         PLACEBO_FAILED: placebo is not None and not placebo.contrast.interval.covers(0),
         AWAY: belonging_to_none > AWAY_SHARE * joins.joins,

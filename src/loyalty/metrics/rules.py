@@ -7,9 +7,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from loyalty.core.clock import rfc3339
-from loyalty.metrics.adjusted import Cell, Spread
+from loyalty.metrics.adjusted import Spread
 from loyalty.metrics.errors import AsOfNotAvailable, AsOfWithoutZone
 from loyalty.metrics.intervals import Share
+from loyalty.metrics.strata import Cell
 from loyalty.metrics.windows import first_instant, local_day
 
 SMALL_SAMPLE = 30

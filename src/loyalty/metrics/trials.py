@@ -6,9 +6,10 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.metrics import rules
-from loyalty.metrics.adjusted import Cell, Grid, Moment, Spread, Stratum
+from loyalty.metrics.adjusted import Spread
 from loyalty.metrics.fragments import COUNTED, ENROLLED, fetch_row, fetch_rows, knowledge, statement_of
 from loyalty.metrics.rules import View
+from loyalty.metrics.strata import Cell, Grid, Moment, Stratum
 from loyalty.metrics.windows import Window
 
 # A trial is a counted order of somebody who is not yet a member. `joins` marks the order that an enrolment belongs to:
