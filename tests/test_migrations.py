@@ -98,6 +98,11 @@ async def test_the_models_are_the_schema(connection: AsyncConnection) -> None:
     assert await connection.run_sync(differences) == []
 
 
+async def test_every_constraint_holds_for_what_was_there_before_it(connection: AsyncConnection) -> None:
+    unproven = await connection.exec_driver_sql("SELECT conname FROM pg_constraint WHERE NOT convalidated")
+    assert unproven.all() == []
+
+
 @contextmanager
 def _database(server_url: str) -> Iterator[str]:
     name = f"migrations_{uuid4().hex}"

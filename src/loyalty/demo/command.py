@@ -15,6 +15,7 @@ from loyalty.access import service as access
 from loyalty.app import create_app
 from loyalty.core import clock, ids
 from loyalty.core.db import Sessions, create_engine, create_sessions, transaction
+from loyalty.core.gathering import GatheringProtocol
 from loyalty.core.settings import Settings
 from loyalty.core.signing import Keyring
 from loyalty.demo import purchases, report
@@ -109,7 +110,14 @@ async def _serve(settings: Settings, *, host: str, port: int) -> None:
     stop = asyncio.Event()
     work = asyncio.create_task(worker.run(create_sessions(engine), stop=stop))
     server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), host=host, port=port, log_level="warning", server_header=False)
+        uvicorn.Config(
+            create_app(settings),
+            host=host,
+            port=port,
+            log_level="warning",
+            server_header=False,
+            http=GatheringProtocol,
+        )
     )
     try:
         await server.serve()
