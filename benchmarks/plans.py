@@ -109,18 +109,21 @@ class Explaining:
     async def explain(self, connection: asyncpg.Connection, statement: str, values: Sequence[Any]) -> None:
         if not self.is_on or statement.split(maxsplit=1)[0].upper() not in _EXPLAINED:
             return
-        undone = connection.transaction()
-        await undone.start()
+        # By hand: asyncpg's own transactions go only into transactions of its own.
+        begin, undo = _WITHIN if connection.is_in_transaction() else _ALONE
+        await connection.execute(begin)
         try:
             for setting in self._settings:
                 await connection.execute(f"SET LOCAL {setting}")
             found = await connection.fetchval(_EXPLAIN + statement, *values)
         finally:
-            await undone.rollback()
+            await connection.execute(undo)
         (told,) = json.loads(found) if isinstance(found, str) else found  # SQLAlchemy's have read it
         self.plans[" ".join(statement.split())].append(told["Plan"])
 
 
+_WITHIN = "SAVEPOINT explained", "ROLLBACK TO SAVEPOINT explained; RELEASE SAVEPOINT explained"
+_ALONE = "BEGIN", "ROLLBACK"
 _EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 

@@ -91,7 +91,7 @@ async def lots(shop: Shop, member: str) -> None:
 
 @pytest.mark.parametrize("operation", [order, wallets, redemption, spend_with_hold, give_back, entries, lots])
 async def test_nothing_reads_what_is_long_past(
-    shop: Shop, people: People, operation: Callable[[Shop, str], Awaitable[None]]
+    shop: Shop, people: People, operation: Callable[[Shop, str], Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     looked_at = {}
     for who in (people.young, people.aged, people.rich):
@@ -102,5 +102,6 @@ async def test_nothing_reads_what_is_long_past(
         runs = [plan for own in explaining.plans.values() for plan in own]
         assert not set().union(*(whole_tables(plan) for plan in runs))
         looked_at[who] = sum(Read.of(plan).looked_at for plan in runs)
+    assert [record.getMessage() for record in caplog.records if record.name == "loyalty.express"] == []
     assert looked_at[people.young] > 0
     assert max(looked_at.values()) <= looked_at[people.young] + _SLACK
