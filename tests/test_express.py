@@ -300,5 +300,67 @@ async def test_quotes_given_together_are_those_given_alone(shop: Shop, taken: li
     assert done["awards"] == together[0].json()["awards"]
 
 
+async def test_orders_that_name_their_quotes_are_placed_with_others(shop: Shop, taken: list[str]) -> None:
+    ann, bob = await shop.enrol(), await shop.enrol()
+    buyers: list[Json] = [{"customer_id": ann["customer_id"]}, {"external_customer_id": "new"}, {}]
+    old = await _quoted(shop, customer_id=ann["customer_id"])
+    await shop.post("/v1/test-clock/advance", {"to": "2026-01-01T12:15:00Z"}, expect=200)
+    good = [await _quoted(shop, **buyer) for buyer in buyers]
+    other = {**(await _quoted(shop, customer_id=bob["customer_id"])), "channel": "app"}
+    unknown = {**shop.order_body(), "external_customer_id": "never", "quote_id": "quo_00000000000000000000000000"}
+    taken.clear()
+    bodies = [*good, {**old, "external_id": "too-late"}, other, unknown, shop.order_body()]
+    replies = await asyncio.gather(*(shop.send("POST", "/v1/orders", body) for body in bodies))
+    assert [reply.status_code for reply in replies] == [201, 201, 201, 409, 409, 404, 201]
+    assert [reply.json()["code"] for reply in replies[3:6]] == [
+        "quote_expired",
+        "quote_is_for_other",
+        "quote_not_found",
+    ]
+    assert taken == ["create_order"] * 4
+    assert replies[0].json()["points_earned"] > 0
+    assert await _known(shop, "new", "never") == ["new"]
+    await shop.books_hold()
+
+
+async def test_an_order_unlike_its_quote_leaves_nothing_and_takes_nobody_with_it(shop: Shop, taken: list[str]) -> None:
+    ann, bob = await shop.enrol(), await shop.enrol()
+    fair, anns = await _quoted(shop), await _quoted(shop, customer_id=ann["customer_id"])
+    rule = (await shop.get("/v1/earning-rules"))["data"][0]["id"]
+    terms = {"kind": "points_per_amount", "points": 2, "step_minor": {"EUR": 100}}
+    await shop.post("/v1/test-clock/advance", {"to": "2026-01-01T12:05:00Z"}, expect=200)
+    await shop.post(f"/v1/earning-rules/{rule}/versions", {"terms": terms})
+    strangers = {**(await _quoted(shop, customer_id=ann["customer_id"])), "external_customer_id": "stranger"}
+    del strangers["customer_id"]
+    plain = shop.order_body(customer_id=bob["customer_id"])
+    taken.clear()
+    bodies = [fair, anns, strangers, plain]
+    replies = await asyncio.gather(*(shop.send("POST", "/v1/orders", body) for body in bodies))
+    codes = [reply.json().get("code") for reply in replies]
+    assert codes == [None, "quote_differs", "quote_is_for_other", None]
+    assert taken == []
+    (difference,) = replies[1].json()["data"]["differences"]
+    assert difference == {"figure": f"points_of_{rule}", "quoted": 100, "now": 200}
+    assert await _known(shop, "stranger") == []
+    await shop.post("/v1/orders", {**anns, "quote_id": None})
+    assert taken == ["create_order"]
+    assert [(await shop.wallet(own["id"]))["available"] for own in (ann, bob)] == [200, 200]
+    await shop.books_hold()
+
+
+async def _quoted(shop: Shop, **buyer: Any) -> Json:
+    """Return an order as it was just quoted."""
+    body: Json = {**shop.order_body(), **buyer}
+    quote = await shop.post("/v1/quotes", {name: value for name, value in body.items() if name != "external_id"})
+    return {**body, "quote_id": quote["id"]}
+
+
+async def _known(shop: Shop, *external_ids: str) -> list[str]:
+    """Return which of these are customers."""
+    statement = "SELECT value FROM identifiers WHERE program_id = $1 AND value = ANY($2) ORDER BY value"
+    async with transaction(shop.sessions) as session:
+        return [row["value"] for row in await fetch(session, statement, shop.program.id, list(external_ids))]
+
+
 def _told(reply: httpx.Response) -> Json:
     return {name: value for name, value in reply.json().items() if name not in ("id", "request_id")}

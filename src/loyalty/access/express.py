@@ -19,7 +19,7 @@ from loyalty.access.guards import fingerprints
 from loyalty.access.rules import Caller, Credential, Scope, read_credential
 from loyalty.core import clock, idempotency
 from loyalty.core.db import constraint_of, sqlstate_of
-from loyalty.core.errors import Invalid
+from loyalty.core.errors import Invalid, LoyaltyError
 from loyalty.core.express import Address, Parcel, Reply
 from loyalty.core.grouping import Groups, Load
 from loyalty.core.idempotency import Call
@@ -124,6 +124,8 @@ class Together(ABC, Generic[T, R]):
                 return await self._done(wanted)
             except PoolTimeoutError as error:
                 raise Busy from error
+            except LoyaltyError:
+                pass  # somebody is to be told something, which is told alone
             except DBAPIError as error:
                 if sqlstate_of(error) == _ALREADY_THERE and not is_last:
                     continue

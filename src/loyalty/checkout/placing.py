@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import counting, rules, showing, till
+from loyalty.checkout import counting, quoting, rules, showing, till
 from loyalty.checkout.rules import Basket
 from loyalty.checkout.service import GUEST_EMAIL
 from loyalty.checkout.showing import View
@@ -33,6 +33,9 @@ from loyalty.points import service as points
 from loyalty.points.postings import Entry
 from loyalty.points.rules import EntryKind, WalletKey
 from loyalty.programs.rules import Program
+from loyalty.quotes import service as quotes
+from loyalty.quotes.errors import QuoteExpired, QuoteIsForOther
+from loyalty.quotes.models import Quote
 from loyalty.referrals import rewarding
 
 OPERATION: Final = "create_order"
@@ -62,8 +65,8 @@ class Known:
 
 
 def is_ordinary(basket: Basket) -> bool:
-    """Tell whether an order can be placed together with others: no points pay for it, no coupon, no quote."""
-    return not (basket.pay_points or basket.hold_id or basket.coupons or basket.quote_id)
+    """Tell whether an order can be placed together with others: no points pay for it, and no coupon."""
+    return not (basket.pay_points or basket.hold_id or basket.coupons)
 
 
 async def place(
@@ -73,19 +76,26 @@ async def place(
 
     Locks what a single order locks, each kind for all at once: keys, customers, referrals, limits, wallets. One that
     somebody else has placed in the same instant is found as it is written, and nothing of the group is done then.
+    Nor is it where one does not come to what its quote told: raises QuoteIsForOther, QuoteDiffers.
     """
     sound = [own for own in _first_of_each(wanted) if _is_sound(wanted[own][1], program=program, now=now)]
     drafts = {ids.new(): own for own in sound}
-    taken, there = await at_once(
+    quoted = {quote_id for own in sound if (quote_id := wanted[own][1].quote_id) is not None}
+    taken, there, told = await at_once(
         session,
         idempotency.claim_many(session, calls=[(wanted[own][0], id_) for id_, own in drafts.items()], now=now),
         orders.recorded(session, program_id=program.id, external_ids=[wanted[own][1].external_id for own in sound]),
+        quotes.listed(session, program_id=program.id, quote_ids=quoted),
     )
     drafts = {order_id: own for order_id, own in drafts.items() if order_id in taken}
     done: dict[int, Placed | Known] = {}
-    new = {id_: basket for id_, own in drafts.items() if (basket := wanted[own][1]).external_id not in there}
+    new = {
+        id_: basket
+        for id_, own in drafts.items()
+        if (basket := wanted[own][1]).external_id not in there and _is_as_quoted(basket, told, now=now)
+    }
     if new:
-        placed = await _place_new(session, program=program, baskets=new, keyring=keyring, now=now)
+        placed = await _place_new(session, program=program, baskets=new, told=told, keyring=keyring, now=now)
         done |= {drafts[order_id]: own for order_id, own in placed.items()}
     await idempotency.give_up(session, calls=[wanted[own][0] for own in drafts.values() if own not in done])
     if len(done) < len(wanted):
@@ -95,7 +105,13 @@ async def place(
 
 
 async def _place_new(
-    session: AsyncSession, *, program: Program, baskets: Mapping[UUID, Basket], keyring: Keyring, now: datetime
+    session: AsyncSession,
+    *,
+    program: Program,
+    baskets: Mapping[UUID, Basket],
+    told: Mapping[UUID, Quote],
+    keyring: Keyring,
+    now: datetime,
 ) -> dict[UUID, Placed]:
     """Place orders that are under nobody's key or external id yet; what nobody can buy is left out."""
     buyers = await _buyers(session, program_id=program.id, baskets=list(baskets.values()), now=now)
@@ -104,7 +120,8 @@ async def _place_new(
         for order_id, own in baskets.items()
         if (name := _name(own)) is None or name in buyers
     ]
-    return {own.order.id: own for own in await _count(session, program=program, placed=drawn, now=now)}
+    quoted = {order_id: told[own.quote_id] for order_id, own in baskets.items() if own.quote_id is not None}
+    return {own.order.id: own for own in await _count(session, program=program, placed=drawn, quoted=quoted, now=now)}
 
 
 async def _known(session: AsyncSession, *, program: Program, calls: Mapping[int, Call]) -> dict[int, Known]:
@@ -141,6 +158,20 @@ def _is_sound(basket: Basket, *, program: Program, now: datetime) -> bool:
     return True
 
 
+def _is_as_quoted(basket: Basket, told: Mapping[UUID, Quote], *, now: datetime) -> bool:
+    """Tell whether an order names no quote, or one that is for what it orders."""
+    if basket.quote_id is None:
+        return True
+    quote = told.get(basket.quote_id)
+    if quote is None:
+        return False
+    try:
+        quotes.check_content(quote, content_digest=rules.quoted_content(basket), now=now)
+    except (QuoteIsForOther, QuoteExpired):
+        return False
+    return True
+
+
 def _name(basket: Basket) -> UUID | str | None:
     """Return what names the buyer: an id of ours, or one of the shop's, which may be written like any of ours."""
     return basket.customer_id or basket.external_customer_id
@@ -171,9 +202,21 @@ def _draw(basket: Basket, *, order_id: UUID, buyer: UUID | None, keyring: Keyrin
     )
 
 
-async def _count(session: AsyncSession, *, program: Program, placed: Sequence[NewOrder], now: datetime) -> list[Placed]:
+async def _count(
+    session: AsyncSession,
+    *,
+    program: Program,
+    placed: Sequence[NewOrder],
+    quoted: Mapping[UUID, Quote],
+    now: datetime,
+) -> list[Placed]:
     known, are_recorded = await _know(session, program=program, placed=placed)
     counted = {order.id: till.judge(known, order) for order in placed}
+    for order in placed:
+        if (quote := quoted.get(order.id)) is not None:
+            awards = own.awards if (own := counted[order.id]) is not None else ()
+            figures = quoting.figures_of(program, awards=awards, tender=None, discounts=(), now=now)
+            quotes.check_figures(quote, customer_id=order.customer_id, figures=figures)
     keys = {
         WalletKey(program.id, order.customer_id, award.rule.terms.unit)
         for order in placed

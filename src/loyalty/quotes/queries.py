@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,18 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from loyalty.core.rows import fetch_rows, insert_rows
 from loyalty.quotes import models
-from loyalty.quotes.errors import QuoteNotFound
 
 
 async def insert_quotes(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
     await insert_rows(session, models.Quote, rows)
 
 
-async def get_quote(session: AsyncSession, *, program_id: UUID, quote_id: UUID) -> models.Quote:
-    found = await fetch_rows(session, models.Quote, "WHERE program_id = $1 AND id = $2", program_id, quote_id)
-    if not found:
-        raise QuoteNotFound
-    return found[0]
+async def list_quotes(session: AsyncSession, *, program_id: UUID, quote_ids: Collection[UUID]) -> list[models.Quote]:
+    ending = "WHERE program_id = $1 AND id = ANY($2::uuid[])"
+    return await fetch_rows(session, models.Quote, ending, program_id, list(quote_ids))
 
 
 async def delete_quotes(session: AsyncSession, *, program_id: UUID, before: datetime, limit: int) -> int:

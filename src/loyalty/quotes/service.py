@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,7 +10,7 @@ from loyalty.core import ids
 from loyalty.core.clock import rfc3339
 from loyalty.core.rows import as_stored
 from loyalty.quotes import models, queries
-from loyalty.quotes.errors import QuoteDiffers, QuoteExpired, QuoteIsForOther
+from loyalty.quotes.errors import QuoteDiffers, QuoteExpired, QuoteIsForOther, QuoteNotFound
 from loyalty.quotes.rules import Figures
 
 VALID_FOR: Final = timedelta(minutes=15)
@@ -73,11 +73,32 @@ async def check(
 
     Raises QuoteNotFound, QuoteIsForOther, QuoteExpired, QuoteDiffers.
     """
-    quote = await queries.get_quote(session, program_id=program_id, quote_id=quote_id)
-    if quote.content_digest != content_digest or quote.customer_id not in (None, customer_id):
+    quote = (await listed(session, program_id=program_id, quote_ids=[quote_id])).get(quote_id)
+    if quote is None:
+        raise QuoteNotFound
+    check_content(quote, content_digest=content_digest, now=now)
+    check_figures(quote, customer_id=customer_id, figures=figures)
+
+
+async def listed(session: AsyncSession, *, program_id: UUID, quote_ids: Collection[UUID]) -> dict[UUID, models.Quote]:
+    """Return those of these quotes that are there."""
+    if not quote_ids:
+        return {}
+    return {own.id: own for own in await queries.list_quotes(session, program_id=program_id, quote_ids=quote_ids)}
+
+
+def check_content(quote: models.Quote, *, content_digest: bytes, now: datetime) -> None:
+    """Refuse a quote for what it was not given for. Raises QuoteIsForOther, QuoteExpired."""
+    if quote.content_digest != content_digest:
         raise QuoteIsForOther
     if quote.valid_until <= now:
         raise QuoteExpired(valid_until=rfc3339(quote.valid_until))
+
+
+def check_figures(quote: models.Quote, *, customer_id: UUID | None, figures: Figures) -> None:
+    """Refuse an order that does not come to what this buyer was told. Raises QuoteIsForOther, QuoteDiffers."""
+    if quote.customer_id not in (None, customer_id):
+        raise QuoteIsForOther
     if differences := list(Figures(**quote.figures).differ(figures)):
         raise QuoteDiffers(differences=differences)
 
