@@ -56,6 +56,13 @@ def quote(shop: Shop) -> Script:
     yield shop.post("/v1/quotes", basket(random.choice(shop.customers)))
 
 
+def quoted_order(shop: Shop) -> Script:
+    """Two requests, as a till makes them: ask what it comes to, then order just that."""
+    body = basket(random.choice(shop.customers))
+    quoted = yield shop.post("/v1/quotes", body)
+    yield shop.post("/v1/orders", {**body, "external_id": uuid4().hex, "quote_id": json.loads(quoted)["id"]})
+
+
 def redemption(shop: Shop) -> Script:
     body = {"member_id": random.choice(shop.members), "reward_id": random.choice(shop.rewards)}
     yield shop.post("/v1/redemptions", body)
@@ -128,6 +135,7 @@ OPERATIONS = (
     Operation("orders, a hundred at once", batch, limit.ORDER, baseline_order, times=_BATCH, most_clients=8),
     Operation("order, one member", hot_order, limit.HOT_ORDER, baseline_hot_order),
     QUOTE,
+    Operation("quote, then order", quoted_order, limit.ORDER),
     Operation("redemption", redemption, limit.REDEMPTION),
     Operation("spend with hold", spend, limit.SPEND, baseline_spend),
     Operation("wallet", wallet, limit.WALLET, baseline_wallet),
