@@ -338,14 +338,47 @@ async def test_an_order_unlike_its_quote_leaves_nothing_and_takes_nobody_with_it
     replies = await asyncio.gather(*(shop.send("POST", "/v1/orders", body) for body in bodies))
     codes = [reply.json().get("code") for reply in replies]
     assert codes == [None, "quote_differs", "quote_is_for_other", None]
-    assert taken == []
+    assert taken == ["create_order"] * 2
     (difference,) = replies[1].json()["data"]["differences"]
     assert difference == {"figure": f"points_of_{rule}", "quoted": 100, "now": 200}
     assert await _known(shop, "stranger") == []
+    taken.clear()
     await shop.post("/v1/orders", {**anns, "quote_id": None})
     assert taken == ["create_order"]
     assert [(await shop.wallet(own["id"]))["available"] for own in (ann, bob)] == [200, 200]
     await shop.books_hold()
+
+
+async def test_quotes_of_what_only_one_can_have_are_kept_for_one(shop: Shop) -> None:
+    """Both quotes told of all that a budget has left."""
+    terms = {"kind": "bonus", "points": 60, "limits": {"budget": 60}}
+    await shop.post("/v1/earning-rules", {"name": "the first", "terms": terms})
+    buyers = [await shop.enrol() for _ in range(2)]
+    bodies = [await _quoted(shop, customer_id=own["customer_id"]) for own in buyers]
+    replies = await asyncio.gather(*(shop.send("POST", "/v1/orders", body) for body in (*bodies, shop.order_body())))
+    codes = [reply.json().get("code") for reply in replies]
+    assert sorted(codes, key=str) == [None, None, "quote_differs"]
+    assert [reply.json()["points_earned"] for reply in replies[:2] if reply.is_success] == [160]
+    late = bodies[codes.index("quote_differs")]
+    batch = {"orders": [{**late, "external_id": "in-a-batch"}, shop.order_body()]}
+    results = (await shop.send("POST", "/v1/orders/batch", batch, expect=200)).json()["results"]
+    assert [own["status"] for own in results] == [409, 201]
+    await shop.books_hold()
+
+
+async def test_what_was_quoted_and_placed_is_told_again_when_the_quote_is_over(shop: Shop, taken: list[str]) -> None:
+    member = await shop.enrol()
+    body = await _quoted(shop, customer_id=member["customer_id"])
+    first = await shop.send("POST", "/v1/orders", body, key="once", expect=201)
+    await shop.post("/v1/test-clock/advance", {"to": "2026-01-01T13:00:00Z"}, expect=200)
+    taken.clear()
+    again, fresh = await asyncio.gather(
+        shop.send("POST", "/v1/orders", body, key="once"),
+        shop.send("POST", "/v1/orders", {**body, "external_id": "another"}),
+    )
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert fresh.json()["code"] == "quote_expired"
+    assert taken == ["create_order"]
 
 
 async def _quoted(shop: Shop, **buyer: Any) -> Json:

@@ -94,6 +94,7 @@ async def test_a_buyer_or_a_hold_that_is_not_there_is_not_quoted(shop: Shop, oth
         (0, {"lines": [{"sku": "other", "total": euros(10_000)}]}, "quote_is_for_other"),
         (0, {"pay_points": 299}, "quote_is_for_other"),
         (0, {"customer_id": None}, "quote_is_for_other"),
+        (15, {"customer_id": None}, "quote_is_for_other"),
     ],
 )
 async def test_a_quote_is_for_one_basket_and_for_a_while(shop: Shop, minutes: int, changes: Json, code: str) -> None:

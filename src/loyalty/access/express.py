@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, Generic, TypeVar
@@ -19,7 +19,7 @@ from loyalty.access.guards import fingerprints
 from loyalty.access.rules import Caller, Credential, Scope, read_credential
 from loyalty.core import clock, idempotency
 from loyalty.core.db import constraint_of, sqlstate_of
-from loyalty.core.errors import Invalid, LoyaltyError
+from loyalty.core.errors import Invalid
 from loyalty.core.express import Address, Parcel, Reply
 from loyalty.core.grouping import Groups, Load
 from loyalty.core.idempotency import Call
@@ -54,6 +54,14 @@ class Wanted(Generic[T]):
     what: T
 
 
+class LeftOut(Exception):
+    """These calls are to be done alone, and the others anew without them: nothing of the group is to stay."""
+
+    def __init__(self, calls: Collection[Call]) -> None:
+        super().__init__()
+        self.calls = calls
+
+
 class Together(ABC, Generic[T, R]):
     """Does what is asked of one program at the same time together, and each alone where that does not go."""
 
@@ -79,7 +87,8 @@ class Together(ABC, Generic[T, R]):
     ) -> Sequence[R | None]:
         """Do what is wanted of a program; None for each that is to be done alone, of which nothing happened.
 
-        It is a part of `at_once`: what the database refuses ends all of it, savepoints or not.
+        It is a part of `at_once`: what the database refuses ends all of it, savepoints or not. Raises LeftOut where
+        some are found too late to be done alone.
         """
 
     @abstractmethod
@@ -116,16 +125,21 @@ class Together(ABC, Generic[T, R]):
     async def _do_group(self, _: UUID, wanted: Sequence[Wanted[T]]) -> Sequence[R | None]:
         """Do a group, or nothing of it: each goes the long way then, where what was wrong with it is told.
 
-        Where somebody else has just made what one of them makes, that is seen the second time. Raises Busy if there is
-        no connection: each would only wait for one once more.
+        Where somebody else has just made what one of them makes, that is seen the second time; those that are left out
+        go the long way, and the others are done without them. Raises Busy if there is no connection: each would only
+        wait for one once more.
         """
+        rest = wanted
         for is_last in (False, True):
             try:
-                return await self._done(wanted)
+                done = dict(zip(rest, await self._done(rest), strict=True))
+                return [done.get(own) for own in wanted]
             except PoolTimeoutError as error:
                 raise Busy from error
-            except LoyaltyError:
-                pass  # somebody is to be told something, which is told alone
+            except LeftOut as error:
+                rest = [own for own in rest if own.call not in error.calls]
+                if rest and not is_last:
+                    continue
             except DBAPIError as error:
                 if sqlstate_of(error) == _ALREADY_THERE and not is_last:
                     continue

@@ -11,7 +11,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from loyalty.checkout import counting, quoting, rules, showing, till
+from loyalty.access.express import LeftOut
+from loyalty.checkout import counting, rules, showing, till
+from loyalty.checkout.quoted import NotAsQuoted, check_figures, is_as_quoted
 from loyalty.checkout.rules import Basket
 from loyalty.checkout.service import GUEST_EMAIL
 from loyalty.checkout.showing import View
@@ -34,7 +36,6 @@ from loyalty.points.postings import Entry
 from loyalty.points.rules import EntryKind, WalletKey
 from loyalty.programs.rules import Program
 from loyalty.quotes import service as quotes
-from loyalty.quotes.errors import QuoteExpired, QuoteIsForOther
 from loyalty.quotes.models import Quote
 from loyalty.referrals import rewarding
 
@@ -76,7 +77,7 @@ async def place(
 
     Locks what a single order locks, each kind for all at once: keys, customers, referrals, limits, wallets. One that
     somebody else has placed in the same instant is found as it is written, and nothing of the group is done then.
-    Nor is it where one does not come to what its quote told: raises QuoteIsForOther, QuoteDiffers.
+    Nor is it where some do not come to what their quotes told: raises LeftOut.
     """
     sound = [own for own in _first_of_each(wanted) if _is_sound(wanted[own][1], program=program, now=now)]
     drafts = {ids.new(): own for own in sound}
@@ -92,10 +93,13 @@ async def place(
     new = {
         id_: basket
         for id_, own in drafts.items()
-        if (basket := wanted[own][1]).external_id not in there and _is_as_quoted(basket, told, now=now)
+        if (basket := wanted[own][1]).external_id not in there and is_as_quoted(basket, told, now=now)
     }
     if new:
-        placed = await _place_new(session, program=program, baskets=new, told=told, keyring=keyring, now=now)
+        try:
+            placed = await _place_new(session, program=program, baskets=new, told=told, keyring=keyring, now=now)
+        except NotAsQuoted as error:
+            raise LeftOut({wanted[drafts[order_id]][0] for order_id in error.order_ids}) from error
         done |= {drafts[order_id]: own for order_id, own in placed.items()}
     await idempotency.give_up(session, calls=[wanted[own][0] for own in drafts.values() if own not in done])
     if len(done) < len(wanted):
@@ -158,20 +162,6 @@ def _is_sound(basket: Basket, *, program: Program, now: datetime) -> bool:
     return True
 
 
-def _is_as_quoted(basket: Basket, told: Mapping[UUID, Quote], *, now: datetime) -> bool:
-    """Tell whether an order names no quote, or one that is for what it orders."""
-    if basket.quote_id is None:
-        return True
-    quote = told.get(basket.quote_id)
-    if quote is None:
-        return False
-    try:
-        quotes.check_content(quote, content_digest=rules.quoted_content(basket), now=now)
-    except (QuoteIsForOther, QuoteExpired):
-        return False
-    return True
-
-
 def _name(basket: Basket) -> UUID | str | None:
     """Return what names the buyer: an id of ours, or one of the shop's, which may be written like any of ours."""
     return basket.customer_id or basket.external_customer_id
@@ -212,11 +202,7 @@ async def _count(
 ) -> list[Placed]:
     known, are_recorded = await _know(session, program=program, placed=placed)
     counted = {order.id: till.judge(known, order) for order in placed}
-    for order in placed:
-        if (quote := quoted.get(order.id)) is not None:
-            awards = own.awards if (own := counted[order.id]) is not None else ()
-            figures = quoting.figures_of(program, awards=awards, tender=None, discounts=(), now=now)
-            quotes.check_figures(quote, customer_id=order.customer_id, figures=figures)
+    check_figures(program, placed, counted=counted, quoted=quoted, now=now)
     keys = {
         WalletKey(program.id, order.customer_id, award.rule.terms.unit)
         for order in placed

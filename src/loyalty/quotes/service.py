@@ -76,8 +76,12 @@ async def check(
     quote = (await listed(session, program_id=program_id, quote_ids=[quote_id])).get(quote_id)
     if quote is None:
         raise QuoteNotFound
-    check_content(quote, content_digest=content_digest, now=now)
-    check_figures(quote, customer_id=customer_id, figures=figures)
+    if quote.content_digest != content_digest or quote.customer_id not in (None, customer_id):
+        raise QuoteIsForOther
+    if quote.valid_until <= now:
+        raise QuoteExpired(valid_until=rfc3339(quote.valid_until))
+    if differences := list(Figures(**quote.figures).differ(figures)):
+        raise QuoteDiffers(differences=differences)
 
 
 async def listed(session: AsyncSession, *, program_id: UUID, quote_ids: Collection[UUID]) -> dict[UUID, models.Quote]:
@@ -87,20 +91,14 @@ async def listed(session: AsyncSession, *, program_id: UUID, quote_ids: Collecti
     return {own.id: own for own in await queries.list_quotes(session, program_id=program_id, quote_ids=quote_ids)}
 
 
-def check_content(quote: models.Quote, *, content_digest: bytes, now: datetime) -> None:
-    """Refuse a quote for what it was not given for. Raises QuoteIsForOther, QuoteExpired."""
-    if quote.content_digest != content_digest:
-        raise QuoteIsForOther
-    if quote.valid_until <= now:
-        raise QuoteExpired(valid_until=rfc3339(quote.valid_until))
+def is_for(quote: models.Quote, *, content_digest: bytes, now: datetime) -> bool:
+    """Tell whether a quote was given for this content, and is valid still."""
+    return quote.content_digest == content_digest and now < quote.valid_until
 
 
-def check_figures(quote: models.Quote, *, customer_id: UUID | None, figures: Figures) -> None:
-    """Refuse an order that does not come to what this buyer was told. Raises QuoteIsForOther, QuoteDiffers."""
-    if quote.customer_id not in (None, customer_id):
-        raise QuoteIsForOther
-    if differences := list(Figures(**quote.figures).differ(figures)):
-        raise QuoteDiffers(differences=differences)
+def is_kept(quote: models.Quote, *, customer_id: UUID | None, figures: Figures) -> bool:
+    """Tell whether this buyer gets what the quote told."""
+    return quote.customer_id in (None, customer_id) and not list(Figures(**quote.figures).differ(figures))
 
 
 async def forget(session: AsyncSession, *, program_id: UUID, before: datetime, limit: int) -> int:
